@@ -1,0 +1,1 @@
+//! Running tasks on a language model and scoring what it says.

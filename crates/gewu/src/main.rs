@@ -1,0 +1,2 @@
+//! The gewu command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Slices in, slices out: the arithmetic of language models on the CPU.

@@ -1,0 +1,1 @@
+//! Packs, retrieval, checked answers with citations.

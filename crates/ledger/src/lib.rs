@@ -1,0 +1,1 @@
+//! Run folders, content hashes and lineage records.

@@ -1,0 +1,1 @@
+//! Differentiable language-model operations on Burn tensors.

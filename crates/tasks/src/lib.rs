@@ -1,0 +1,1 @@
+//! Tasks: an item, its grading, its reward.
