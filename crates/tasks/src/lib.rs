@@ -1,1 +1,27 @@
 //! Tasks: an item, its grading, its reward.
+//!
+//! An [`Item`] carries its prompt and its [`Reference`]; [`Item::grade`] turns a [`Response`] into a [`Grade`]
+//! whose score, from 0 to 1, is also the reward in training. Items come from seeded generators with known
+//! answers, in English and Chinese; [`tasks()`] lists them. This crate does not know how a model works.
+//!
+//! To add a task: write a generator beside the others and add one row to the table in `task.rs`.
+//! To add a form constraint: one variant in `constraint.rs`.
+
+#![forbid(unsafe_code)]
+
+mod constraint;
+mod grade;
+mod item;
+mod numeral;
+mod random;
+mod refusal;
+mod task;
+
+pub use constraint::Constraint;
+pub use item::{Dimension, Grade, Item, Language, Reference, Request, Response, Turn, Verdict};
+pub use random::Random;
+pub use refusal::is_refusal;
+pub use task::{ProtectedText, Setting, Task, approximate_tokens, find, protected_texts, tasks};
+
+/// Version of the grading rules and generators; a stored verdict is only comparable under the same version.
+pub const RULES_VERSION: u32 = 1;
