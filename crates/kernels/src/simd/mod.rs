@@ -1,0 +1,1 @@
+//! Sixteen f32 lanes at every level.
