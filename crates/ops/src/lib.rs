@@ -1,1 +1,38 @@
 //! Differentiable language-model operations on Burn tensors.
+//!
+//! Each operation is one file: what it computes, its composed twin (the default body of an extension trait:
+//! the reference, the fallback of every device without kernels, and through autodiff the source of its
+//! gradient), and its CPU form, which calls `kernels`. An untracked CPU tensor takes the kernel; a tracked one,
+//! or one on another device, takes the twin.
+//!
+//! To add an operation: a file here, a trait with `#[backend_extension(Flex, Autodiff)]`, tests against the
+//! twin in `tests/`. Wrong shapes between operations are faults of the program and panic; bad data is an
+//! [`Error`]. This crate must not know models or files.
+
+mod add;
+mod attention;
+mod embed;
+mod error;
+mod flex;
+mod key_values;
+mod linear;
+mod rms_norm;
+mod rope;
+mod swiglu;
+mod weight;
+
+pub use add::add;
+pub use attention::{Heads, attention, attention_mix, attention_pattern};
+pub use embed::embed;
+pub use error::Error;
+pub use flex::{tensor_from, values_of};
+pub use kernels::linear::Activation;
+pub use kernels::quant::Format;
+pub use kernels::rope::{Style as RopeStyle, frequencies as rope_frequencies};
+pub use kernels::{cpu, pool, quant};
+pub use key_values::{KeyValues, cached_attention, cached_attention_mix, cached_attention_pattern};
+pub use linear::{linear, linear_many};
+pub use rms_norm::{add_rms_norm, rms_norm};
+pub use rope::{Rotation, rope};
+pub use swiglu::swiglu;
+pub use weight::Weight;

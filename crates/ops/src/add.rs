@@ -1,0 +1,36 @@
+//! The residual sum `y = a + b`.
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+
+use crate::flex;
+
+/// The operation, per back end; the body here is its composed twin.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Add: Backend {
+    fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(a, b)
+    }
+}
+
+impl<B: Add, C: CheckpointStrategy> Add for Autodiff<B, C> {}
+
+impl Add for Flex {
+    fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (a, b) = (flex::contiguous(a), flex::contiguous(b));
+        let mut y = vec![0.0; flex::values(&a).len()];
+        kernels::activation::add(flex::values(&a), flex::values(&b), &mut y);
+        flex::tensor(y, a.shape())
+    }
+}
+
+/// `a + b`, element by element; both `[tokens, features]`.
+///
+/// # Panics
+/// If the shapes differ: a fault of the caller, not of user input.
+pub fn add(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    assert_eq!(a.dims(), b.dims(), "add: shapes of the two summands");
+    Tensor::from_dispatch(Dispatch::add(a.into_dispatch(), b.into_dispatch()))
+}
