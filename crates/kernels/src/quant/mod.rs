@@ -250,6 +250,5 @@ pub fn quantize(format: Format, weights: &[f32]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,139 @@
-//! Sixteen f32 lanes at every level.
+//! Sixteen f32 lanes at every level: one text per kernel, instantiated inside a function compiled for
+//! the level's instructions. A kernel is a value implementing [`Kernel`]; [`dispatch`] runs it.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+use crate::cpu::Level;
+
+/// Lanes of a vector at every level.
+pub(crate) const LANES: usize = 16;
+
+/// What a kernel may do with sixteen lanes. Implementors are zero-sized proofs of a level; every
+/// method is inlined into a function that enables the level's instructions.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// Sixteen f32.
+    type V: Copy;
+    /// 4-bit codes of a block of 16 rows × 32 columns, ready for [`Simd::dot_nibbles`].
+    type Nibbles;
+    /// 8-bit codes of such a block.
+    type Bytes;
+    /// Tokens a register tile holds without spilling.
+    const TOKENS: usize;
+
+    fn splat(self, value: f32) -> Self::V;
+    fn load(self, from: &[f32; LANES]) -> Self::V;
+    fn store(self, value: Self::V, to: &mut [f32; LANES]);
+    fn load_f16(self, from: &[u16; LANES]) -> Self::V;
+    fn load_bf16(self, from: &[u16; LANES]) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a · b + c, rounded once where the machine can.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `value · 2^power` for integral powers in −126..=127.
+    fn scale2(self, value: Self::V, power: Self::V) -> Self::V;
+    /// `value` where `x >= bound`, else 0.
+    fn zero_below(self, value: Self::V, x: Self::V, bound: f32) -> Self::V;
+    /// Lane i is the sum over the lanes of vector i, by one fixed tree.
+    fn sums(self, vectors: [Self::V; LANES]) -> Self::V;
+
+    fn nibbles(self, packed: &[u8; 256]) -> Self::Nibbles;
+    fn bytes(self, packed: &[u8; 512]) -> Self::Bytes;
+    /// Per row: integer dot of the codes with the activations, over column groups `from..to` of 4.
+    fn dot_nibbles(self, codes: &Self::Nibbles, activations: &[i8; 32], from: usize, to: usize) -> Self::V;
+    fn dot_bytes(self, codes: &Self::Bytes, activations: &[i8; 32], from: usize, to: usize) -> Self::V;
+    /// Hints that the line at `address` will be read.
+    fn prefetch(self, address: *const u8);
+
+    /// Sum of the lanes: i with i + 8, then i + 4, i + 2, i + 1.
+    #[inline(always)]
+    fn sum(self, a: Self::V) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(a, &mut lanes);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    /// Largest lane.
+    #[inline(always)]
+    fn top(self, a: Self::V) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(a, &mut lanes);
+        lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// e^x: 2^n · p(r) with x = n·ln 2 + r and the Taylor polynomial of degree 7, below 1e-7
+    /// relative; 0 under −87.3, capped above 88.3.
+    #[inline(always)]
+    fn exp(self, x: Self::V) -> Self::V {
+        let bounded = self.min(self.max(x, self.splat(-87.3)), self.splat(88.3));
+        let n = self.round(self.mul(bounded, self.splat(std::f32::consts::LOG2_E)));
+        let r = self.fma(n, self.splat(-0.693_359_4), bounded);
+        let r = self.fma(n, self.splat(2.121_944_4e-4), r);
+        let mut p = self.splat(1.0 / 5040.0);
+        for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = self.fma(p, r, self.splat(factor));
+        }
+        self.zero_below(self.scale2(p, n), x, -87.3)
+    }
+}
+
+/// A computation written once for every level.
+pub(crate) trait Kernel {
+    type Output;
+    /// Must be `#[inline(always)]` in every implementation, or it runs without the level's registers.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs `kernel` at `level`.
+pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(proof) => avx2::enter(proof, kernel),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(proof) => avx512::enter(proof, kernel),
+        _ => kernel.run(scalar::Scalar),
+    }
+}
+
+/// The first sixteen elements of `slice` from `at`.
+#[inline(always)]
+pub(crate) fn lanes<T>(slice: &[T], at: usize) -> &[T; LANES] {
+    part(slice, at)
+}
+
+/// `N` elements of `slice` from `at`.
+#[inline(always)]
+pub(crate) fn part<T, const N: usize>(slice: &[T], at: usize) -> &[T; N] {
+    match slice[at..at + N].try_into() {
+        Ok(array) => array,
+        Err(_) => unreachable!(),
+    }
+}
+
+/// As [`lanes`], to write.
+#[inline(always)]
+pub(crate) fn lanes_mut<T>(slice: &mut [T], at: usize) -> &mut [T; LANES] {
+    match (&mut slice[at..at + LANES]).try_into() {
+        Ok(array) => array,
+        Err(_) => unreachable!(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
