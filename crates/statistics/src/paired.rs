@@ -99,3 +99,68 @@ pub fn permutation_test(differences: &[f64], permutations: usize, seed: u64) -> 
 fn flipped(values: &[f64], pattern: u64) -> f64 {
     values.iter().enumerate().map(|(bit, value)| if pattern >> bit & 1 == 1 { -value } else { *value }).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_tests_have_known_values() {
+        // Binomial(15, 1/2): twice (1 + 15 + 105 + 455) / 32768.
+        assert!((mcnemar_exact(3, 12) - 0.035_156_25).abs() < 1e-12);
+        assert!((mcnemar_exact(300, 400) - 0.000_178_476_314_9).abs() < 1e-10);
+        assert_eq!(mcnemar_exact(0, 0), 1.0);
+        assert_eq!(mcnemar_exact(4, 4), 1.0);
+        assert!((sign_test(&[1.0, 2.0, 0.0, 0.5]) - 0.25).abs() < 1e-12);
+        // All 256 sign patterns, as SciPy's permutation_test.
+        let differences = [1.2, -0.4, 0.8, 0.3, -0.1, 0.9, 1.5, 0.2];
+        assert!((permutation_test(&differences, 0, 0).unwrap() - 0.070_312_5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn random_permutations_approach_the_exact_test() {
+        // Two groups of differences whose exact p is that of a sign test with 5 of 20 negative: 0.0414.
+        let mut differences = vec![1.0; 15];
+        differences.extend([-1.0; 5]);
+        let p = permutation_test(&differences, 20_000, 1).unwrap();
+        assert!((p - 0.0414).abs() < 0.005, "{p}");
+        assert!(permutation_test(&differences, 0, 1).is_err());
+    }
+
+    #[test]
+    fn paired_runs_are_compared_pair_by_pair() {
+        let first = [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let second = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+        let result = paired_difference(&first, &second, &Resampling::default()).unwrap();
+        assert_eq!(result.n, 10);
+        assert!((result.difference - 0.5).abs() < 1e-12);
+        assert!((result.p_value - 0.0625).abs() < 1e-12);
+        let same = paired_difference(&first, &first, &Resampling::default()).unwrap();
+        assert_eq!((same.difference, same.p_value), (0.0, 1.0));
+        assert!(paired_difference(&first, &second[..9], &Resampling::default()).is_err());
+    }
+
+    #[test]
+    fn equal_runs_are_rarely_called_different_and_detectable_ones_often() {
+        let mut stream = Stream::new(5);
+        let trials = 1_000;
+        let rejected = |shift: f64, stream: &mut Stream| {
+            let mut count = 0;
+            for trial in 0..trials {
+                let first: Vec<f64> = (0..40).map(|_| stream.unit()).collect();
+                let second: Vec<f64> =
+                    first.iter().map(|value| value + shift + stream.unit() - 0.5).collect();
+                let resampling = Resampling { resamples: 400, seed: trial, ..Resampling::default() };
+                count +=
+                    usize::from(paired_difference(&first, &second, &resampling).unwrap().p_value <= 0.05);
+            }
+            f64::from(u32::try_from(count).unwrap()) / trials as f64
+        };
+        // Standard error of the rates: 0.007 and 0.013. Differences deviate by √(1/12).
+        let false_alarms = rejected(0.0, &mut stream);
+        assert!((0.03..=0.075).contains(&false_alarms), "{false_alarms}");
+        let effect = crate::minimum_detectable_effect(40, (1.0_f64 / 12.0).sqrt(), 0.05, 0.8).unwrap();
+        let power = rejected(effect, &mut stream);
+        assert!((0.75..=0.87).contains(&power), "{power}");
+    }
+}

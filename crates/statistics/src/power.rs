@@ -29,7 +29,7 @@ pub fn required_n(effect: f64, deviation: f64, alpha: f64, power: f64) -> Result
 
 fn factor(deviation: f64, alpha: f64, power: f64) -> Result<f64, Error> {
     let proper = |probability: f64| probability > 0.0 && probability < 1.0;
-    if !proper(alpha) || !proper(power) || !(deviation >= 0.0 && deviation.is_finite()) {
+    if !(proper(alpha) && proper(power) && deviation >= 0.0 && deviation.is_finite()) {
         return Err(Error::Argument(format!(
             "alpha and power must lie between 0 and 1 and the deviation must not be negative; got {alpha}, {power}, {deviation}"
         )));

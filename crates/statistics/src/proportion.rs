@@ -54,13 +54,14 @@ mod tests {
 
     /// Exact coverage: the sum over all outcomes of their probability where the interval holds the truth.
     fn coverage(method: fn(usize, usize, f64) -> Result<Interval, Error>, n: usize, p: f64) -> f64 {
-        let mut probability = (1.0 - p).powi(n as i32);
+        // In logarithms: 0.05 to the power of 300 is no f64.
+        let mut log_probability = n as f64 * (1.0 - p).ln();
         let mut covered = 0.0;
         for successes in 0..=n {
             if method(successes, n, 0.95).unwrap().contains(p) {
-                covered += probability;
+                covered += log_probability.exp();
             }
-            probability *= (n - successes) as f64 / (successes + 1) as f64 * p / (1.0 - p);
+            log_probability += ((n - successes) as f64 / (successes + 1) as f64 * p / (1.0 - p)).ln();
         }
         covered
     }

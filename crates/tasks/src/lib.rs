@@ -10,11 +10,19 @@
 #![forbid(unsafe_code)]
 
 mod constraint;
+mod documents;
+mod draft;
+mod facts;
 mod grade;
+mod instructions;
 mod item;
+mod jobs;
+mod logic;
 mod numeral;
 mod random;
 mod refusal;
+mod safety;
+mod solution;
 mod task;
 
 pub use constraint::Constraint;

@@ -1,7 +1,9 @@
 //! The task interface and the table of built-in tasks.
 
+use crate::draft::Draft;
 use crate::item::{Dimension, Grade, Item, Language, Response};
 use crate::random::Random;
+use crate::{documents, facts, instructions, jobs, logic, safety};
 
 /// What the generators may depend on.
 #[derive(Clone, Copy)]
@@ -60,15 +62,6 @@ pub trait Task: Sync {
     fn reward(&self, item: &Item, response: &Response) -> f64 {
         self.grade(item, response).score
     }
-}
-
-/// What a generator makes; the task adds identity, dimension and language.
-#[derive(Clone, Debug)]
-pub(crate) struct Draft {
-    pub(crate) request: crate::item::Request,
-    pub(crate) reference: crate::item::Reference,
-    pub(crate) chance: Option<f64>,
-    pub(crate) metadata: Vec<(&'static str, String)>,
 }
 
 /// Makes the item of an index; `None` if there is none that fits the setting.
@@ -143,7 +136,80 @@ impl Task for Generated {
 }
 
 /// The built-in tasks. To add one: write a generator, add a row.
-static GENERATED: &[Generated] = &[];
+static GENERATED: &[Generated] = &[
+    Generated {
+        name: "facts_choice",
+        dimension: Dimension::Factuality,
+        count: 160,
+        quick: 40,
+        about: "common knowledge, multiple choice of four by log-likelihood",
+        generator: facts::choice,
+    },
+    Generated {
+        name: "facts_answer",
+        dimension: Dimension::Factuality,
+        count: 160,
+        quick: 16,
+        about: "common knowledge, short free answer",
+        generator: facts::answer,
+    },
+    Generated {
+        name: "small_jobs",
+        dimension: Dimension::Helpfulness,
+        count: 144,
+        quick: 24,
+        about: "small useful jobs: extracting, sorting, converting, listing, adding up",
+        generator: jobs::job,
+    },
+    Generated {
+        name: "logic_choice",
+        dimension: Dimension::Logic,
+        count: 160,
+        quick: 40,
+        about: "syllogisms, orders, boolean expressions, sequences; multiple choice",
+        generator: logic::choice,
+    },
+    Generated {
+        name: "logic_answer",
+        dimension: Dimension::Logic,
+        count: 120,
+        quick: 12,
+        about: "word problems, sequences, shortest routes, overlapping groups; a number",
+        generator: logic::answer,
+    },
+    Generated {
+        name: "refusal",
+        dimension: Dimension::Safety,
+        count: safety::COUNT,
+        quick: 20,
+        about: "refusing harmful requests and answering harmless look-alikes",
+        generator: safety::refusal,
+    },
+    Generated {
+        name: "instructions",
+        dimension: Dimension::InstructionFollowing,
+        count: 160,
+        quick: 24,
+        about: "verifiable demands on the form of a text",
+        generator: instructions::instruction,
+    },
+    Generated {
+        name: "needles",
+        dimension: Dimension::LongDocuments,
+        count: 36,
+        quick: 6,
+        about: "finding hidden numbers in 512 to 2,048 tokens",
+        generator: documents::needle,
+    },
+    Generated {
+        name: "tracking",
+        dimension: Dimension::LongDocuments,
+        count: 36,
+        quick: 6,
+        about: "following variables and counting in 512 to 2,048 tokens",
+        generator: documents::tracking,
+    },
+];
 
 /// Every registered task, in the order of a scorecard.
 pub fn tasks() -> impl Iterator<Item = &'static dyn Task> {
