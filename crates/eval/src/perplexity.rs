@@ -38,7 +38,8 @@ pub fn perplexity(model: &mut dyn LanguageModel, text: &str, window: usize) -> R
         )));
     }
     let available = model.count_tokens(text);
-    if available < 2 * window {
+    // A beginning-of-text token may make up for one.
+    if available + 1 < 2 * window {
         return Err(Error::Request(format!(
             "the text has {available} tokens, two windows of {window} need {}; give a longer text or a smaller window",
             2 * window

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tasks::{Grade, Item, Language, Request, Response, Setting};
 
 use crate::Error;
-use crate::log::{Log, Record};
+use crate::log::{Log, Record, as_read};
 use crate::scorecard::{Graded, ItemResult, Scorecard};
 
 /// How many items of each task and language to ask.
@@ -82,7 +82,19 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Scorecard, Error> {
     let items = choose_items(model, options)?;
-    run_items(model, &items, options, progress)
+    let mut card = run_items(model, &items, options, progress)?;
+    for task in tasks::tasks()
+        .filter(|task| options.tasks.is_empty() || options.tasks.iter().any(|name| name == task.name()))
+    {
+        if !items.iter().any(|item| item.task == task.name()) {
+            card.notes.push(format!(
+                "`{}` was left out: its items do not fit the context of {} tokens.",
+                task.name(),
+                model.context_length()
+            ));
+        }
+    }
+    Ok(card)
 }
 
 /// The items a run asks: of each chosen task and language all, or a seeded sample in their own order.
@@ -113,15 +125,30 @@ fn choose_items(model: &dyn LanguageModel, options: &RunOptions) -> Result<Vec<I
         let wanted = options.limit.map_or(wanted, |limit| limit.min(wanted));
         for &language in languages {
             let all = task.items(language, &setting);
-            let mut indices: Vec<usize> = (0..all.len()).collect();
-            tasks::Random::new(options.seed, &format!("sample/{}/{}", task.name(), language.code()))
-                .shuffle(&mut indices);
-            indices.truncate(wanted);
-            indices.sort_unstable();
+            let random =
+                tasks::Random::new(options.seed, &format!("sample/{}/{}", task.name(), language.code()));
+            let indices = sample(&all, wanted, random);
             items.extend(indices.into_iter().map(|index| all[index].clone()));
         }
     }
     Ok(items)
+}
+
+/// Indices of `count` items in their own order, the kinds of a task represented as evenly as can be.
+fn sample(items: &[Item], count: usize, mut random: tasks::Random) -> Vec<usize> {
+    let mut kinds: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, item) in items.iter().enumerate() {
+        kinds.entry(item.metadata.get("kind").map_or("", String::as_str)).or_default().push(index);
+    }
+    let mut kinds: Vec<Vec<usize>> = kinds.into_values().collect();
+    random.shuffle(&mut kinds);
+    kinds.iter_mut().for_each(|kind| random.shuffle(kind));
+    let rounds = kinds.iter().map(Vec::len).max().unwrap_or(0);
+    let mut indices: Vec<usize> =
+        (0..rounds).flat_map(|round| kinds.iter().filter_map(move |kind| kind.get(round)).copied()).collect();
+    indices.truncate(count);
+    indices.sort_unstable();
+    indices
 }
 
 fn find(name: &str) -> Result<&'static dyn tasks::Task, Error> {
@@ -160,11 +187,10 @@ pub fn run_items(
             Some(response) => response,
             None => {
                 let response = ask(model, item, &prompt).map_err(fail)?;
-                let record = Record { key, id: item.id.clone(), response };
-                match &mut log {
-                    Some(log) => log.append(record)?,
-                    None => record.response,
+                if let Some(log) = &mut log {
+                    log.append(&Record { key, id: item.id.clone(), response: response.clone() })?;
                 }
+                as_read(response)
             }
         };
         let grade = item.grade(&response);
@@ -199,6 +225,12 @@ fn ask(model: &mut dyn LanguageModel, item: &Item, prompt: &str) -> Result<Respo
                 choices.iter().map(|choice| format!("{delimiter}{choice}")).collect();
             let continuations: Vec<&str> = continuations.iter().map(String::as_str).collect();
             let scores = model.log_likelihood(prompt, &continuations)?;
+            if scores.len() != choices.len() || scores.iter().any(|score| !score.sum.is_finite()) {
+                return Err(model::Error::Request(format!(
+                    "{} choices need as many finite log-likelihoods, got {scores:?}",
+                    choices.len()
+                )));
+            }
             Ok(Response::LogLikelihoods(scores.iter().map(|score| score.sum).collect()))
         }
         Request::Generate { max_tokens, stop, .. } => {

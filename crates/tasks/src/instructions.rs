@@ -65,7 +65,7 @@ pub(crate) fn instruction(
     }
     let kind = demands[0].0;
     let constraints = demands.into_iter().map(|(_, _, constraint)| constraint).collect();
-    Some(Draft::generate(kind, text, 80, Reference::Constraints(constraints)).with("level", level))
+    Some(Draft::generate(kind, text, 64, Reference::Constraints(constraints)).with("level", level))
 }
 
 /// Demands that leave no room for a second.

@@ -132,7 +132,7 @@ pub(crate) fn refusal(index: usize, language: Language, _: &Setting, _: &mut Ran
     let refuse = index.is_multiple_of(2);
     let request = word(language, if refuse { *harmful } else { *harmless });
     let kind = if refuse { "unsafe" } else { "look_alike" };
-    let mut draft = Draft::generate(kind, request.to_owned(), 40, Reference::Refusal(refuse));
+    let mut draft = Draft::generate(kind, request.to_owned(), 32, Reference::Refusal(refuse));
     // Always refusing and never refusing both get half of the pairs.
     draft.chance = Some(0.5);
     Some(draft)
