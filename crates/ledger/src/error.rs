@@ -81,6 +81,9 @@ pub enum Error {
     /// The folder holds something that is not a run.
     #[error("`{0}` is not empty and holds no run.json; choose another --out")]
     NotARun(PathBuf),
+    /// There is no run in the folder.
+    #[error("`{0}` holds no run (no run.json); give the folder that `gewu run` printed")]
+    NoRun(PathBuf),
 }
 
 impl Error {

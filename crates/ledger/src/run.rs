@@ -92,9 +92,7 @@ impl Run {
             return Err(Error::NotARun(folder));
         }
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-        let lock_path = folder.join("run.lock");
-        let lock = File::create(&lock_path).map_err(Error::file("create", &lock_path))?;
-        lock.try_lock().map_err(|_| Error::Busy(folder.clone()))?;
+        let lock = lock(&folder)?;
         let record = if path.exists() {
             let record = read_record(&path)?;
             if let Some(difference) = difference(&record.manifest, manifest) {
@@ -106,8 +104,26 @@ impl Run {
             write_json(&path, &record)?;
             record
         };
-        let times_path = folder.join("times.json");
-        let times = match fs::read(&times_path) {
+        Self::assemble(folder, record, lock)
+    }
+
+    /// Opens the run in `folder`, whatever its settings, to read it or to change it on request.
+    ///
+    /// # Errors
+    /// If there is no run, or it is in use.
+    pub fn reopen(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let folder = folder.as_ref().to_owned();
+        let path = folder.join("run.json");
+        if !path.exists() {
+            return Err(Error::NoRun(folder));
+        }
+        let lock = lock(&folder)?;
+        let record = read_record(&path)?;
+        Self::assemble(folder, record, lock)
+    }
+
+    fn assemble(folder: PathBuf, record: Record, lock: File) -> Result<Self, Error> {
+        let times = match fs::read(folder.join("times.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => BTreeMap::new(),
         };
@@ -181,14 +197,31 @@ impl Run {
     ///
     /// # Errors
     /// If its files cannot be read or `run.json` cannot be written.
-    pub fn reseal(folder: impl AsRef<Path>, name: &str) -> Result<(), Error> {
-        let folder = folder.as_ref();
-        let path = folder.join("run.json");
-        let mut record = read_record(&path)?;
-        for stage in record.stages.iter_mut().filter(|stage| stage.name == name) {
-            stage.hash = hash_folder(folder.join(name))?;
+    pub fn reseal(&mut self, name: &str) -> Result<(), Error> {
+        for stage in self.record.stages.iter_mut().filter(|stage| stage.name == name) {
+            stage.hash = hash_folder(self.folder.join(name))?;
         }
-        write_json(&path, &record)
+        self.save()
+    }
+
+    /// Removes a stage with its ledger rows, and every stage after it; the same command then makes them again.
+    ///
+    /// # Errors
+    /// If files cannot be removed or the records cannot be written.
+    pub fn discard_from(&mut self, name: &str) -> Result<Vec<String>, Error> {
+        let position = self.record.stages.iter().position(|stage| stage.name == name);
+        let names: Vec<String> = position
+            .map(|position| self.record.stages[position..].iter().map(|stage| stage.name.clone()).collect())
+            .unwrap_or_default();
+        self.forget_from(name)?;
+        for name in &names {
+            let folder = self.folder.join(name);
+            if folder.exists() {
+                fs::remove_dir_all(&folder).map_err(Error::file("remove", &folder))?;
+            }
+        }
+        self.write_metrics()?;
+        Ok(names)
     }
 
     /// The run folder.
@@ -265,6 +298,13 @@ impl Run {
     fn save(&self) -> Result<(), Error> {
         write_json(&self.folder.join("run.json"), &self.record)
     }
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("run.lock");
+    let lock = File::create(&path).map_err(Error::file("create", &path))?;
+    lock.try_lock().map_err(|_| Error::Busy(folder.to_owned()))?;
+    Ok(lock)
 }
 
 fn holds_anything(folder: &Path) -> Result<bool, Error> {

@@ -87,7 +87,7 @@ fn other_settings_inputs_or_files_are_refused() {
     let altered = run.stage::<Error>("first", "a", |_| Ok(()));
     assert!(matches!(altered, Err(Error::Altered { .. })));
     drop(run);
-    Run::reseal(folder.path(), "first").unwrap();
+    Run::reopen(folder.path()).unwrap().reseal("first").unwrap();
     let mut run = Run::open(folder.path(), &manifest(1)).unwrap();
     run.stage::<Error>("first", "a", |_| panic!("ran again")).unwrap();
 }
@@ -107,4 +107,17 @@ fn folders_that_are_no_runs_are_refused() {
     assert!(matches!(Run::open(folder.path(), &manifest(1)), Err(Error::NotARun(_))));
     fs::write(folder.path().join("run.json"), "{").unwrap();
     assert!(matches!(Run::open(folder.path(), &manifest(1)), Err(Error::Json { .. })));
+}
+
+#[test]
+fn a_discarded_stage_takes_those_after_it_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = whole(folder.path()).unwrap();
+    let mut run = Run::reopen(folder.path()).unwrap();
+    assert_eq!(run.discard_from("second").unwrap(), ["second"]);
+    assert!(!folder.path().join("second").exists() && folder.path().join("first").exists());
+    assert!(!fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap().contains("second"));
+    drop(run);
+    assert_eq!(whole(folder.path()).unwrap(), expected);
+    assert!(matches!(Run::reopen(folder.path().join("nowhere")), Err(Error::NoRun(_))));
 }
