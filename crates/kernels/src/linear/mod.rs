@@ -1,7 +1,19 @@
 //! `y = x · Wᵀ` over a weight packed once for the kernels.
 
-use crate::quant::{Format, dequantize};
+mod activations;
+mod float;
+mod integer;
+pub mod naive;
+mod pack;
+
+use crate::cpu::{self, Level};
+use crate::pool::{self, Outputs};
+use crate::quant::Format;
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 use crate::{Error, Result, expect_len};
+use activations::Buffers;
+use pack::Store;
+use std::cell::Cell;
 
 /// How the activations enter the products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,7 +32,7 @@ pub struct PackedWeight {
     format: Format,
     rows: usize,
     columns: usize,
-    raw: Vec<u8>,
+    store: Store,
 }
 
 impl PackedWeight {
@@ -34,7 +46,7 @@ impl PackedWeight {
             let what = format!("{} weight of {rows} × {columns}", format.name());
             return Err(Error::Bytes { what, got: bytes.len(), expected });
         }
-        Ok(PackedWeight { format, rows, columns, raw: bytes.to_vec() })
+        Ok(PackedWeight { format, rows, columns, store: pack::pack(format, bytes, rows, columns) })
     }
 
     /// Packs row-major f32 weights (rows × columns) as dense f32.
@@ -55,6 +67,10 @@ impl PackedWeight {
         self.columns
     }
 
+    fn panels(&self) -> usize {
+        self.rows.div_ceil(LANES)
+    }
+
     /// The format it was packed from.
     pub fn format(&self) -> Format {
         self.format
@@ -62,7 +78,7 @@ impl PackedWeight {
 
     /// Bytes held in memory.
     pub fn bytes(&self) -> usize {
-        self.raw.len()
+        self.store.bytes()
     }
 
     /// `y = x · Wᵀ`: `x` is tokens × columns, `y` tokens × rows.
@@ -79,8 +95,8 @@ impl PackedWeight {
     /// When `row` is outside the weight or `out` is not one row long.
     pub fn row(&self, row: usize, out: &mut [f32]) {
         expect_len("weight row", out.len(), self.columns);
-        let stride = self.raw.len() / self.rows;
-        let _ = dequantize(self.format, &self.raw[row * stride..(row + 1) * stride], out);
+        assert!(row < self.rows, "row {row} of a weight of {}", self.rows);
+        self.store.row(row, self.columns, out);
     }
 
     /// All weights, row-major.
@@ -115,14 +131,121 @@ pub fn forward_many(
     x: &[f32],
     tokens: usize,
     ys: &mut [&mut [f32]],
-    _activation: Activation,
+    activation: Activation,
+) {
+    forward_many_at(cpu::level(), weights, x, tokens, ys, activation);
+}
+
+/// [`forward_many`] at a chosen level.
+///
+/// # Panics
+/// As [`forward_many`].
+pub fn forward_many_at(
+    level: Level,
+    weights: &[&PackedWeight],
+    x: &[f32],
+    tokens: usize,
+    ys: &mut [&mut [f32]],
+    activation: Activation,
 ) {
     expect_len("outputs", ys.len(), weights.len());
-    for (weight, y) in weights.iter().zip(ys) {
+    for (weight, y) in weights.iter().zip(ys.iter()) {
         expect_len("linear input", x.len(), tokens * weight.columns);
         expect_len("linear output", y.len(), tokens * weight.rows);
-        naive::forward(&weight.dequantize(), weight.rows, weight.columns, x, y);
+    }
+    let Some(columns) = weights.first().map(|weight| weight.columns) else { return };
+    if columns == 0 {
+        return ys.iter_mut().for_each(|y| y.fill(0.0));
+    }
+    let integer =
+        |weight: &PackedWeight| activation == Activation::Int8 && matches!(weight.store, Store::Codes(_));
+    let kinds: Vec<bool> = weights.iter().map(|weight| integer(weight)).collect();
+    // A chunk's activations stay in the second-level cache while the panels pass by.
+    let chunk = (CHUNK / columns / 16).max(1) * 16;
+    let mut buffers = BUFFERS.take();
+    for start in (0..tokens).step_by(chunk) {
+        let tokens = chunk.min(tokens - start);
+        let x = &x[start * columns..(start + tokens) * columns];
+        let outputs: Vec<Outputs<f32>> = weights
+            .iter()
+            .zip(ys.iter_mut())
+            .map(|(weight, y)| Outputs::new(&mut y[start * weight.rows..(start + tokens) * weight.rows]))
+            .collect();
+        dispatch(level, Prepare { kinds: &kinds, x, columns, buffers: &mut buffers });
+        let panels: usize = weights.iter().map(|weight| weight.panels()).sum();
+        let threads = pool::threads().min(panels);
+        pool::run(threads, &|thread| {
+            let mut share = panels * thread / threads..panels * (thread + 1) / threads;
+            for ((weight, y), &integer) in weights.iter().zip(&outputs).zip(&kinds) {
+                let own = share.start.min(weight.panels())..share.end.min(weight.panels());
+                let part = Part { weight, integer, panels: own, buffers: &buffers, tokens, y };
+                if !part.panels.is_empty() {
+                    dispatch(level, part);
+                }
+                let rest = |end: usize| end.saturating_sub(weight.panels());
+                share = rest(share.start)..rest(share.end);
+            }
+        });
+    }
+    BUFFERS.set(buffers);
+}
+
+/// Activations (numbers) worked on at a time.
+const CHUNK: usize = 512 * 1024;
+
+thread_local! {
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
+
+/// Arranges the activations in whichever ways the weights need.
+struct Prepare<'a> {
+    kinds: &'a [bool],
+    x: &'a [f32],
+    columns: usize,
+    buffers: &'a mut Buffers,
+}
+
+impl Kernel for Prepare<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        if self.kinds.contains(&true) {
+            activations::quantize(simd, self.x, self.columns, self.buffers);
+        }
+        if self.kinds.contains(&false) {
+            activations::turn(self.x, self.columns, S::TOKENS, &mut self.buffers.turned);
+        }
     }
 }
 
-pub mod naive;
+/// One thread's panels of one weight.
+struct Part<'a> {
+    weight: &'a PackedWeight,
+    integer: bool,
+    panels: std::ops::Range<usize>,
+    buffers: &'a Buffers,
+    tokens: usize,
+    y: &'a Outputs<'a, f32>,
+}
+
+impl Kernel for Part<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Part { weight, integer, panels, buffers, tokens, y } = self;
+        match &weight.store {
+            Store::Codes(codes) if integer => {
+                integer::panels(simd, codes, panels, buffers, tokens, weight.rows, y);
+            }
+            store => {
+                let turned = &buffers.turned;
+                let job =
+                    float::Job { simd, store, rows: weight.rows, columns: weight.columns, tokens, turned, y };
+                job.run(panels);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,7 @@
 
 use half::{bf16, f16};
 
-fn half_at(bytes: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
-}
+use super::k::half_at;
 
 pub(super) fn decode_f32(bytes: &[u8], out: &mut [f32]) {
     for (value, raw) in out.iter_mut().zip(bytes.chunks_exact(4)) {
@@ -51,6 +49,14 @@ pub(super) fn decode_q4_1(bytes: &[u8], out: &mut [f32]) {
             values[i + 16] = f32::from(pair >> 4) * scale + minimum;
         }
     }
+}
+
+/// The 4-bit codes of a block whose nibbles start at `nibbles`.
+pub(crate) fn four_bit_codes(block: &[u8], nibbles: usize) -> [u8; 32] {
+    std::array::from_fn(|i| {
+        let pair = block[nibbles + i % 16];
+        if i < 16 { pair & 15 } else { pair >> 4 }
+    })
 }
 
 /// The 5-bit codes of a block: nibbles at `nibbles`, fifth bits as a little-endian word at `high`.
@@ -116,8 +122,4 @@ pub(super) fn encode_q4_0(weights: &[f32], bytes: &mut Vec<u8>) {
         let code = |w: f32| ((w * inverse + 8.5) as i8).min(15) as u8;
         bytes.extend((0..16).map(|i| code(block[i]) | (code(block[i + 16]) << 4)));
     }
-}
-
-pub(crate) fn block_half(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }

@@ -1,8 +1,8 @@
 //! The block formats of GGUF: layout, names, dequantization, quantization. One table, [`FORMATS`],
 //! registers them; the byte layouts follow ggml's block structures.
 
-mod k;
-mod legacy;
+pub(crate) mod k;
+pub(crate) mod legacy;
 
 use crate::{Error, Result};
 
@@ -49,6 +49,7 @@ pub struct Entry {
     encode: Option<fn(&[f32], &mut Vec<u8>)>,
 }
 
+#[rustfmt::skip] // one line each: a table
 /// All formats. `decode` and `encode` see whole blocks only.
 pub static FORMATS: [Entry; 11] = [
     Entry {

@@ -166,6 +166,14 @@ impl Simd for Pair {
     }
 
     #[inline(always)]
+    fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> Two {
+        wide!([0, 32].map(|at| {
+            let words = _mm256_loadu_si256(words.as_ptr().add(at).cast());
+            let words = _mm256_srl_epi32(words, _mm_cvtsi32_si128(shift as i32));
+            _mm256_cvtepi32_ps(_mm256_and_si256(words, _mm256_set1_epi32(mask)))
+        }))
+    }
+    #[inline(always)]
     fn nibbles(self, packed: &[u8; 256]) -> Registers {
         wide!({
             let low = _mm256_set1_epi8(15);

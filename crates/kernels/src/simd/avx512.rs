@@ -137,6 +137,14 @@ impl Simd for Wide {
     }
 
     #[inline(always)]
+    fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> __m512 {
+        wide!({
+            let words = _mm512_loadu_si512(words.as_ptr().cast());
+            let words = _mm512_srl_epi32(words, _mm_cvtsi32_si128(shift as i32));
+            _mm512_cvtepi32_ps(_mm512_and_si512(words, _mm512_set1_epi32(mask)))
+        })
+    }
+    #[inline(always)]
     fn nibbles(self, packed: &[u8; 256]) -> [__m512i; 8] {
         wide!({
             let low = _mm512_set1_epi8(15);

@@ -46,6 +46,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Lane i is the sum over the lanes of vector i, by one fixed tree.
     fn sums(self, vectors: [Self::V; LANES]) -> Self::V;
 
+    /// `(word >> shift) & mask` of each little-endian 32-bit word, as f32.
+    fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> Self::V;
     fn nibbles(self, packed: &[u8; 256]) -> Self::Nibbles;
     fn bytes(self, packed: &[u8; 512]) -> Self::Bytes;
     /// Per row: integer dot of the codes with the activations, over column groups `from..to` of 4.

@@ -100,6 +100,13 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> Self::V {
+        from_fn(|i| {
+            let word = u32::from_le_bytes(from_fn(|j| words[i * 4 + j]));
+            ((word >> shift) as i32 & mask) as f32
+        })
+    }
+    #[inline(always)]
     fn nibbles(self, packed: &[u8; 256]) -> Self::Nibbles {
         from_fn(|group| {
             from_fn(|i| {

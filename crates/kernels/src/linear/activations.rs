@@ -1,0 +1,112 @@
+//! Activations arranged for the kernels: tiles of up to 16 tokens, rounded to 8 bits or transposed.
+
+use crate::pool::{self, Outputs};
+use crate::simd::{LANES, Simd, part};
+
+/// Numbers kept per 32 columns of a token: scale, sum of the first 16 codes, sum of all 32, and scale
+/// times the latter.
+pub(super) const NOTES: usize = 4;
+
+/// Tokens of the next tile: the largest power of two that fits `most` and `left`.
+#[inline(always)]
+pub(super) fn tile(left: usize, most: usize) -> usize {
+    [16, 8, 4, 2].into_iter().find(|&t| t <= most && t <= left).unwrap_or(1)
+}
+
+/// (first token, tokens) of each tile.
+fn tiles(tokens: usize, most: usize) -> Vec<(usize, usize)> {
+    let mut tiles = Vec::with_capacity(tokens / most + 4);
+    let mut start = 0;
+    while start < tokens {
+        let size = tile(tokens - start, most);
+        tiles.push((start, size));
+        start += size;
+    }
+    tiles
+}
+
+/// Reused between calls so that a decoded token allocates nothing.
+#[derive(Default)]
+pub(super) struct Buffers {
+    /// Tile by tile: [block][token][32].
+    pub(super) codes: Vec<i8>,
+    /// Tile by tile: [block][token][NOTES].
+    pub(super) notes: Vec<f32>,
+    /// Tile by tile: [column][token].
+    pub(super) turned: Vec<f32>,
+}
+
+/// Rounds `x` (tokens × columns, columns a multiple of 32) to 8 bits: per 32 columns scale = max |x| / 127,
+/// code = x / scale to the nearest, ties to even.
+#[inline(always)]
+pub(super) fn quantize<S: Simd>(simd: S, x: &[f32], columns: usize, buffers: &mut Buffers) {
+    let tokens = x.len() / columns;
+    let blocks = columns / 32;
+    buffers.codes.resize(tokens * columns, 0);
+    buffers.notes.resize(tokens * blocks * NOTES, 0.0);
+    let codes = Outputs::new(&mut buffers.codes);
+    let notes = Outputs::new(&mut buffers.notes);
+    let one = |start: usize, size: usize| {
+        // SAFETY: tiles are disjoint ranges of tokens.
+        let (codes, notes) = unsafe {
+            (
+                codes.range(start * columns, size * columns),
+                notes.range(start * blocks * NOTES, size * blocks * NOTES),
+            )
+        };
+        for t in 0..size {
+            for block in 0..blocks {
+                let x: &[f32; 32] = part(x, (start + t) * columns + block * 32);
+                let at = block * size + t;
+                round_block(
+                    simd,
+                    x,
+                    &mut codes[at * 32..at * 32 + 32],
+                    &mut notes[at * NOTES..at * NOTES + NOTES],
+                );
+            }
+        }
+    };
+    let tiles = tiles(tokens, S::TOKENS);
+    // A hand-off costs about as much as rounding a few thousand numbers.
+    if x.len() < 8192 {
+        tiles.iter().for_each(|&(start, size)| one(start, size));
+    } else {
+        pool::run(tiles.len(), &|i| one(tiles[i].0, tiles[i].1));
+    }
+}
+
+#[inline(always)]
+fn round_block<S: Simd>(simd: S, x: &[f32; 32], codes: &mut [i8], notes: &mut [f32]) {
+    let halves = [simd.load(part(x, 0)), simd.load(part(x, LANES))];
+    let magnitude = |v: S::V| simd.max(v, simd.sub(simd.splat(0.0), v));
+    let peak = simd.top(simd.max(magnitude(halves[0]), magnitude(halves[1])));
+    let inverse = simd.splat(if peak > 0.0 { 127.0 / peak } else { 0.0 });
+    let mut sums = [0i32; 2];
+    for ((half, codes), sum) in halves.into_iter().zip(codes.chunks_exact_mut(LANES)).zip(&mut sums) {
+        let mut shifted = [0.0; LANES];
+        // Adding 1.5 · 2^23 rounds to an integer and leaves it in the low bits.
+        simd.store(simd.add(simd.mul(half, inverse), simd.splat(12_582_912.0)), &mut shifted);
+        for (code, value) in codes.iter_mut().zip(shifted) {
+            *code = value.to_bits() as i8;
+            *sum += i32::from(*code);
+        }
+    }
+    let scale = peak / 127.0;
+    let total = (sums[0] + sums[1]) as f32;
+    notes.copy_from_slice(&[scale, sums[0] as f32, total, scale * total]);
+}
+
+/// Transposes tiles of tokens so that a column's values lie together.
+pub(super) fn turn(x: &[f32], columns: usize, most: usize, turned: &mut Vec<f32>) {
+    turned.resize(x.len(), 0.0);
+    for (start, size) in tiles(x.len() / columns, most) {
+        let range = start * columns..(start + size) * columns;
+        let (from, to) = (&x[range.clone()], &mut turned[range]);
+        for (t, row) in from.chunks_exact(columns).enumerate() {
+            for (column, &value) in row.iter().enumerate() {
+                to[column * size + t] = value;
+            }
+        }
+    }
+}
