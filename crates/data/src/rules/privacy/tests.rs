@@ -1,0 +1,123 @@
+//! Known answers for every kind, in English and Chinese, with their look-alikes.
+
+use super::*;
+
+fn kinds(text: &str) -> Vec<(&'static str, &str)> {
+    scan(text).into_iter().map(|f| (f.kind, &text[f.span])).collect()
+}
+
+#[test]
+fn every_kind_is_found_whole() {
+    for (text, kind, value) in [
+        ("Write to alice.smith+news@mail.example.com, please.", "email", "alice.smith+news@mail.example.com"),
+        ("邮箱：zhang_san@qq.com。", "email", "zhang_san@qq.com"),
+        ("手机号13812345678，请联系", "phone", "13812345678"),
+        ("电话 +86 138-1234-5678。", "phone", "+86 138-1234-5678"),
+        ("拨打+8613912345678", "phone", "+8613912345678"),
+        ("拨打 +86-13912345678", "phone", "+86-13912345678"),
+        ("拨打 86 139 1234 5678", "phone", "86 139 1234 5678"),
+        ("138 1234 5678", "phone", "138 1234 5678"),
+        ("座机010-62345678转", "phone", "010-62345678"),
+        ("办公室：(0571) 87654321。", "phone", "(0571) 87654321"),
+        ("Call (415) 555-0132 now", "phone", "(415) 555-0132"),
+        ("Call 415-555-0132.", "phone", "415-555-0132"),
+        ("Call +1-415-555-0132", "phone", "+1-415-555-0132"),
+        ("at +1 (415) 555-0132, ok", "phone", "+1 (415) 555-0132"),
+        ("Tel: 415.555.0132", "phone", "415.555.0132"),
+        ("SMS +14155550132", "phone", "+14155550132"),
+        ("身份证号11010519491231002X，", "resident_id", "11010519491231002X"),
+        ("税号：91350100M000100Y43。", "credit_code", "91350100M000100Y43"),
+        ("SSN 536-22-8134.", "ssn", "536-22-8134"),
+        ("SSN: 536228134.", "ssn", "536228134"),
+        ("card 4111 1111 1111 1111 expires", "bank_card", "4111 1111 1111 1111"),
+        ("卡号6222021234567890128。", "bank_card", "6222021234567890128"),
+        ("Amex 3782-822463-10005", "bank_card", "3782-822463-10005"),
+        ("IBAN DE89 3704 0044 0532 0130 00.", "iban", "DE89 3704 0044 0532 0130 00"),
+        ("IBAN GB82WEST12345698765432,", "iban", "GB82WEST12345698765432"),
+        ("护照号码E12345678。", "passport", "E12345678"),
+        ("passport no. 512345678", "passport", "512345678"),
+        ("from 8.8.4.4:53", "", ""),
+        ("login from 203.98.76.54 failed", "ip_address", "203.98.76.54"),
+        ("来自123.125.114.144的请求", "ip_address", "123.125.114.144"),
+        ("at 2409:8a00:1:2::abcd ok", "ip_address", "2409:8a00:1:2::abcd"),
+        (
+            "at 2607:f8b0:4005:0805:0000:0000:0000:200e ok",
+            "ip_address",
+            "2607:f8b0:4005:0805:0000:0000:0000:200e",
+        ),
+        ("key AKIAIOSFODNN7EXAMPLE here", "api_key", "AKIAIOSFODNN7EXAMPLE"),
+        (
+            "token=ghp_16C7e42F292c6912E7710c838347Ae178B4a;",
+            "api_key",
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+        ),
+    ] {
+        let expected = if kind.is_empty() { Vec::new() } else { vec![(kind, value)] };
+        assert_eq!(kinds(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn look_alikes_are_left_alone() {
+    for text in [
+        "version 4.18.120.33 of the kernel",
+        "libfoo-1.2.3.4.tar.gz and OID 1.3.6.1.4.1.311",
+        "listen on 127.0.0.1, 192.168.1.1, 10.0.0.0/8, 255.255.255.0 or 192.0.2.7",
+        "2001:db8::1 and fe80::1 and ::1 and std::cafe::bed",
+        "aa:bb:cc:dd:ee:ff, 12:34:56, 00:11:22:33:44:55:66:77",
+        "18446744073709551615 and 4111111111111112 and 0000000000000000",
+        "deadbeef4111111111111111cafe",
+        "getty@tty1.service user@host @param foo@bar",
+        "git@github.com:org/repo.git and ssh://git@host.com/x",
+        "2024-11-24 10:30:00, 1999-12-31, ISBN 978-7-115-12345-6",
+        "000-12-3456 666-12-3456 900-12-3456 123-00-4567",
+        "订单号12812345678，金额138元，共13812345678901件",
+        "110105194912310021 is no identity",
+        "pi is 3.14159265358979 and 1.13812345678",
+        "111-555-0132 and 415-055-0132 and 555-1212",
+        "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
+        "sk-learn is a library; hf_transfer too",
+        "123456789 and A12345678 with no word beside it",
+    ] {
+        assert_eq!(kinds(text), [], "{text}");
+    }
+}
+
+#[test]
+fn redaction_keeps_everything_else() {
+    let text = "王先生（手机13812345678，邮箱 a@b.cn）说：好。";
+    assert_eq!(redact(text, &scan(text)), "王先生（手机[PHONE]，邮箱 [EMAIL]）说：好。");
+    assert_eq!(scan_without(text, &["email".into()]).len(), 1);
+}
+
+#[test]
+fn a_key_block_goes_whole() {
+    let key = format!(
+        "x -----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY----- y",
+        "MIIEowIBAAKCAQEA75".repeat(4)
+    );
+    assert_eq!(redact(&key, &scan(&key)), "x [API_KEY] y");
+}
+
+#[test]
+fn every_kind_has_its_own_placeholder() {
+    let mut placeholders: Vec<&str> = KINDS.iter().map(|k| k.placeholder).collect();
+    placeholders.sort_unstable();
+    placeholders.dedup();
+    assert_eq!(placeholders.len(), KINDS.len());
+    // Redacting twice changes nothing.
+    assert!(KINDS.iter().all(|k| scan(k.placeholder).is_empty()));
+}
+
+proptest::proptest! {
+    #[test]
+    fn spans_are_valid_and_apart(text in "[0-9@.:+() a-fA-F中\\-]{0,120}") {
+        let found = scan(&text);
+        let mut end = 0;
+        for finding in &found {
+            proptest::prop_assert!(finding.span.start >= end && text.get(finding.span.clone()).is_some());
+            end = finding.span.end;
+        }
+        redact(&text, &found);
+    }
+}
