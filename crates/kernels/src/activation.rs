@@ -1,6 +1,9 @@
 //! Element-wise operations: SwiGLU and addition.
 
+use crate::cpu::{self, Level};
 use crate::expect_len;
+use crate::pool::{self, Outputs};
+use crate::simd::{Kernel, LANES, Simd, dispatch, padded, store_padded};
 
 /// silu(gate) · up, element by element: g / (1 + e^(−g)) · u (Shazeer 2020).
 ///
@@ -9,7 +12,43 @@ use crate::expect_len;
 pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     expect_len("swiglu up", up.len(), gate.len());
     expect_len("swiglu output", out.len(), gate.len());
-    naive::swiglu(gate, up, out);
+    swiglu_at(cpu::level(), gate, up, out);
+}
+
+/// Below this many elements a hand-off to another thread costs more than it saves.
+pub(crate) const PARALLEL: usize = 16 * 1024;
+
+pub(crate) fn swiglu_at(level: Level, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let parts = if gate.len() < PARALLEL { 1 } else { pool::threads() };
+    let groups = gate.len().div_ceil(LANES);
+    let end = |i: usize| (groups * i / parts * LANES).min(gate.len());
+    let out = Outputs::new(out);
+    pool::run(parts, &|i| {
+        let range = end(i)..end(i + 1);
+        // SAFETY: parts are disjoint ranges.
+        let out = unsafe { out.range(range.start, range.len()) };
+        dispatch(level, Swiglu { gate: &gate[range.clone()], up: &up[range], out });
+    });
+}
+
+struct Swiglu<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Swiglu<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let one = simd.splat(1.0);
+        for at in (0..self.gate.len()).step_by(LANES) {
+            let g = padded(simd, self.gate, at, 0.0);
+            let below = simd.add(one, simd.exp(simd.sub(simd.splat(0.0), g)));
+            let value = simd.mul(simd.div(g, below), padded(simd, self.up, at, 0.0));
+            store_padded(simd, value, self.out, at);
+        }
+    }
 }
 
 /// a + b, element by element.
@@ -31,6 +70,26 @@ pub mod naive {
         for ((out, &g), &u) in out.iter_mut().zip(gate).zip(up) {
             let g = f64::from(g);
             *out = (g / (1.0 + (-g).exp()) * f64::from(u)) as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_matches_the_twin() {
+        for count in [1, 15, 16, 33, 40_001] {
+            let gate: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin() * 30.0).collect();
+            let up: Vec<f32> = (0..count).map(|i| (i as f32 * 0.11).cos()).collect();
+            let (mut out, mut expected) = (vec![0.0; count], vec![0.0; count]);
+            naive::swiglu(&gate, &up, &mut expected);
+            for level in Level::available() {
+                swiglu_at(level, &gate, &up, &mut out);
+                let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs() + 1e-12;
+                assert!(out.iter().zip(&expected).all(close), "{level:?} {count}");
+            }
         }
     }
 }

@@ -245,7 +245,7 @@ impl Shared {
 #[inline]
 fn pause(patience: &mut u32) {
     *patience = patience.saturating_add(1);
-    if *patience < 20_000 {
+    if *patience < 2_000 {
         std::hint::spin_loop();
     } else {
         std::thread::yield_now();

@@ -3,7 +3,10 @@
 //! Softmax is taken over the whole row, not tile by tile with rescaling, so [`attention`] is exactly
 //! [`scores`], [`pattern`] and [`mix`] in sequence, bit for bit, and a listener can take the parts.
 
-use crate::expect_len;
+mod fused;
+pub mod naive;
+
+use crate::{cpu, expect_len};
 
 /// Shape and rules of one attention call. Queries sit at positions `start..start + tokens`.
 #[derive(Debug, Clone, Copy)]
@@ -117,10 +120,12 @@ impl<'a> Shape<'a> {
 /// # Panics
 /// When a length contradicts the shape.
 pub fn attention(shape: &Shape, queries: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
-    let mut rows = vec![0.0; shape.pattern_len()];
-    scores(shape, queries, keys, &mut rows);
-    pattern(shape, &mut rows);
-    mix(shape, &rows, values, out);
+    shape.check();
+    shape.check_cache("attention keys", keys);
+    shape.check_cache("attention values", values);
+    expect_len("attention queries", queries.len(), shape.query_len());
+    expect_len("attention output", out.len(), shape.query_len());
+    fused::attention(cpu::level(), shape, queries, keys, values, out);
 }
 
 /// First part: scaled (and capped) scores, heads × tokens × [`Shape::keys`]; −∞ where a query may not
@@ -133,7 +138,7 @@ pub fn scores(shape: &Shape, queries: &[f32], keys: &[f32], out: &mut [f32]) {
     shape.check_cache("attention keys", keys);
     expect_len("attention queries", queries.len(), shape.query_len());
     expect_len("attention scores", out.len(), shape.pattern_len());
-    naive::scores(shape, queries, keys, out);
+    fused::scores(cpu::level(), shape, queries, keys, out);
 }
 
 /// Second part: softmax of each score row, in place, with the sink's share left out.
@@ -143,7 +148,7 @@ pub fn scores(shape: &Shape, queries: &[f32], keys: &[f32], out: &mut [f32]) {
 pub fn pattern(shape: &Shape, scores: &mut [f32]) {
     shape.check();
     expect_len("attention scores", scores.len(), shape.pattern_len());
-    naive::pattern(shape, scores);
+    fused::pattern(cpu::level(), shape, scores);
 }
 
 /// Third part: the pattern-weighted sum of values, tokens × heads × head_dim.
@@ -155,7 +160,8 @@ pub fn mix(shape: &Shape, pattern: &[f32], values: &[f32], out: &mut [f32]) {
     shape.check_cache("attention values", values);
     expect_len("attention pattern", pattern.len(), shape.pattern_len());
     expect_len("attention output", out.len(), shape.query_len());
-    naive::mix(shape, pattern, values, out);
+    fused::mix(cpu::level(), shape, pattern, values, out);
 }
 
-pub mod naive;
+#[cfg(test)]
+mod tests;

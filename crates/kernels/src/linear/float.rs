@@ -2,10 +2,9 @@
 //! exact reference. A row's sum is one chain over the columns in order, in every tile size.
 
 use super::activations::tile;
-use super::integer::store;
 use super::pack::{Codes, Element, Extra, Scales, Store};
 use crate::pool::Outputs;
-use crate::simd::{LANES, Simd, lanes, lanes_mut, part};
+use crate::simd::{LANES, Simd, lanes, lanes_mut, part, store_padded};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -124,7 +123,7 @@ impl<S: Simd> Job<'_, S> {
             for (t, &sum) in sums.iter().enumerate() {
                 // SAFETY: each panel belongs to one part, and its rows of a token to this tile alone.
                 let y = unsafe { self.y.range((start + t) * self.rows + row, rows) };
-                store(simd, sum, y);
+                store_padded(simd, sum, y, 0);
             }
         }
     }

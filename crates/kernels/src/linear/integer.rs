@@ -4,7 +4,7 @@
 use super::activations::{Buffers, NOTES, tile};
 use super::pack::{Codes, Extra, Scales};
 use crate::pool::Outputs;
-use crate::simd::{LANES, Simd, lanes, lanes_mut, part};
+use crate::simd::{LANES, Simd, lanes, part, store_padded};
 use std::ops::Range;
 
 /// How codes are stored.
@@ -156,19 +156,7 @@ impl<S: Simd> Job<'_, S> {
         for (t, &sum) in sums.iter().enumerate() {
             // SAFETY: each panel belongs to one part, and its rows of a token to this tile alone.
             let y = unsafe { self.y.range((start + t) * self.rows + panel * LANES, rows) };
-            store(simd, sum, y);
+            store_padded(simd, sum, y, 0);
         }
-    }
-}
-
-/// Stores the first `y.len()` lanes.
-#[inline(always)]
-pub(super) fn store<S: Simd>(simd: S, value: S::V, y: &mut [f32]) {
-    if y.len() == LANES {
-        simd.store(value, lanes_mut(y, 0));
-    } else {
-        let mut all = [0.0; LANES];
-        simd.store(value, &mut all);
-        y.copy_from_slice(&all[..y.len()]);
     }
 }

@@ -33,6 +33,8 @@ pub enum Format {
     Q6K,
 }
 
+type Encode = fn(&[f32], &mut Vec<u8>);
+
 /// One row of the table of formats.
 pub struct Entry {
     /// The format.
@@ -46,7 +48,7 @@ pub struct Entry {
     /// Bytes in a block.
     pub block_bytes: usize,
     decode: fn(&[u8], &mut [f32]),
-    encode: Option<fn(&[f32], &mut Vec<u8>)>,
+    encode: Option<Encode>,
 }
 
 #[rustfmt::skip] // one line each: a table

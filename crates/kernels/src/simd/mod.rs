@@ -137,5 +137,28 @@ pub(crate) fn lanes_mut<T>(slice: &mut [T], at: usize) -> &mut [T; LANES] {
     }
 }
 
+/// Sixteen elements of `slice` from `at`, the missing ones `fill`.
+#[inline(always)]
+pub(crate) fn padded<S: Simd>(simd: S, slice: &[f32], at: usize, fill: f32) -> S::V {
+    if at + LANES <= slice.len() {
+        return simd.load(lanes(slice, at));
+    }
+    let mut all = [fill; LANES];
+    all[..slice.len() - at].copy_from_slice(&slice[at..]);
+    simd.load(&all)
+}
+
+/// Stores lanes into `slice` from `at`, as many as there is room for.
+#[inline(always)]
+pub(crate) fn store_padded<S: Simd>(simd: S, value: S::V, slice: &mut [f32], at: usize) {
+    if at + LANES <= slice.len() {
+        return simd.store(value, lanes_mut(slice, at));
+    }
+    let mut all = [0.0; LANES];
+    simd.store(value, &mut all);
+    let room = slice.len() - at;
+    slice[at..].copy_from_slice(&all[..room]);
+}
+
 #[cfg(test)]
 mod tests;
