@@ -25,6 +25,12 @@ pub enum Error {
     /// The checkpoint is valid but describes a model that is not supported.
     #[error("unsupported model: {0}")]
     Unsupported(String),
+    /// A tensor's bytes or format do not fit its shape.
+    #[error(transparent)]
+    Kernel(#[from] kernels::Error),
+    /// Data handed to an operation does not fit it.
+    #[error(transparent)]
+    Operation(#[from] ops::Error),
     /// The request does not fit the model: too long, empty, or out of range.
     #[error("{0}")]
     Request(String),

@@ -1,12 +1,31 @@
 //! What is inside a checkpoint: configuration, blocks, weights, tokenizer, templates, sampling.
 
+mod blocks;
+mod cache;
+mod checkpoint;
 pub mod config;
+pub mod convert;
 mod error;
+pub mod families;
+pub mod hooks;
 mod language_model;
+mod local;
 pub mod mixers;
+mod sampling;
+mod stream;
+pub mod template;
+pub mod tokenizer;
+mod transformer;
+pub mod weights;
 
+pub use cache::{Cache, Snapshot};
+pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use error::Error;
+pub use hooks::Hooks;
 pub use language_model::{
     Finish, GenerateOptions, Generation, LanguageModel, LogLikelihood, Message, RollingLogLikelihood,
 };
+pub use local::{LoadOptions, Local};
+pub use ops::Activation;
+pub use transformer::{Transformer, Want, WeightSource};

@@ -26,6 +26,7 @@ pub use attention::{Heads, attention, attention_mix, attention_pattern};
 pub use embed::embed;
 pub use error::Error;
 pub use flex::{tensor_from, values_of};
+pub use kernels::Error as KernelError;
 pub use kernels::linear::Activation;
 pub use kernels::quant::Format;
 pub use kernels::rope::{Style as RopeStyle, frequencies as rope_frequencies};

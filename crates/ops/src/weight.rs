@@ -6,7 +6,6 @@ use burn::tensor::{Device, Tensor};
 use kernels::linear::PackedWeight;
 use kernels::quant::Format;
 
-use crate::Error;
 use crate::flex::tensor_from;
 
 /// A matrix `[rows = outputs, columns = inputs]`; cloning shares it.
@@ -26,7 +25,12 @@ impl Weight {
     ///
     /// # Errors
     /// The number of bytes is not that of `rows` × `columns` weights in `format`.
-    pub fn from_bytes(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, Error> {
+    pub fn from_bytes(
+        format: Format,
+        rows: usize,
+        columns: usize,
+        bytes: &[u8],
+    ) -> Result<Self, kernels::Error> {
         Ok(Self(Storage::Packed(Arc::new(PackedWeight::pack(format, bytes, rows, columns)?))))
     }
 

@@ -2,7 +2,13 @@
 //!
 //! To add one: a file here implementing [`Mixer`], a variant of [`MixerKind`], a line in [`MIXERS`].
 
-use crate::Error;
+mod attention;
+
+use burn::tensor::Tensor;
+
+use crate::blocks::Scene;
+use crate::transformer::WeightSource;
+use crate::{Config, Error};
 
 /// The name of a mixer in a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,12 +17,29 @@ pub enum MixerKind {
     Attention,
 }
 
-/// Every mixer: the name used in a configuration, the kind, and what it is.
-pub const MIXERS: &[(&str, MixerKind, &str)] = &[(
-    "attention",
-    MixerKind::Attention,
-    "softmax attention with grouped keys and values, rotary positions",
-)];
+/// Builds the mixer of one block from its weights, whose names start with the given prefix.
+type Build = fn(&Config, &str, &mut dyn WeightSource) -> Result<Box<dyn Mixer>, Error>;
+
+/// A line of [`MIXERS`].
+pub struct Entry {
+    /// The kind.
+    pub kind: MixerKind,
+    /// The name used in a configuration.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    build: Build,
+    state: fn(&Config) -> State,
+}
+
+/// Every mixer.
+pub const MIXERS: &[Entry] = &[Entry {
+    kind: MixerKind::Attention,
+    name: "attention",
+    about: "softmax attention with grouped keys and values, rotary positions",
+    build: attention::build,
+    state: attention::state,
+}];
 
 impl MixerKind {
     /// The mixer of that name (spaces around it are ignored).
@@ -25,16 +48,105 @@ impl MixerKind {
     /// [`Error::Unsupported`] listing the names that exist.
     pub fn named(name: &str) -> Result<Self, Error> {
         let name = name.trim();
-        MIXERS.iter().find(|(n, ..)| *n == name).map(|&(_, kind, _)| kind).ok_or_else(|| {
-            let known: Vec<_> = MIXERS.iter().map(|(n, ..)| *n).collect();
+        MIXERS.iter().find(|entry| entry.name == name).map(|entry| entry.kind).ok_or_else(|| {
+            let known: Vec<_> = MIXERS.iter().map(|entry| entry.name).collect();
             Error::Unsupported(format!("layers: no mixer is called `{name}`; known: {}", known.join(", ")))
         })
     }
 
     /// The name used in a configuration.
     pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    fn entry(self) -> &'static Entry {
+        // A test checks that every kind has a line.
+        MIXERS.iter().find(|entry| entry.kind == self).unwrap_or(&MIXERS[0])
+    }
+
+    pub(crate) fn build(
+        self,
+        config: &Config,
+        prefix: &str,
+        weights: &mut dyn WeightSource,
+    ) -> Result<Box<dyn Mixer>, Error> {
+        (self.entry().build)(config, prefix, weights)
+    }
+}
+
+/// What a mixer costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// How the state grows.
+    pub state: StateKind,
+    /// Multiply-adds of its projections for one token.
+    pub projection_macs: usize,
+    /// Multiply-adds more for every position a token looks at.
+    pub macs_per_position: usize,
+}
+
+/// How the memory of a mixer grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// So many bytes for every position; can be truncated exactly.
+    PerToken(usize),
+}
+
+/// A sequence mixer.
+pub trait Mixer: Send + Sync {
+    /// What it costs.
+    fn spec(&self) -> Spec;
+
+    /// Mixes a chunk `x` `[T, width]` that follows what `state` remembers, and remembers it too; without a
+    /// state the chunk is the whole sequence, and the pass is differentiable.
+    ///
+    /// # Errors
+    /// [`Error::Request`] from a hook that does not fit, or a tracked tensor meeting a state.
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        state: Option<&mut State>,
+        scene: &mut Scene<'_, '_>,
+    ) -> Result<Tensor<2>, Error>;
+}
+
+/// What a mixer remembers of the positions before.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Keys and values of every position.
+    KeyValues(ops::KeyValues),
+}
+
+impl State {
+    /// The state before the first position.
+    pub fn empty(mixer: MixerKind, config: &Config) -> Self {
+        (mixer.entry().state)(config)
+    }
+
+    /// Forgets everything after the first `positions`.
+    pub fn truncate(&mut self, positions: usize) {
         match self {
-            Self::Attention => "attention",
+            Self::KeyValues(memory) => memory.truncate(positions),
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::KeyValues(memory) => memory.bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_one_line() {
+        for kind in [MixerKind::Attention] {
+            assert_eq!(MIXERS.iter().filter(|entry| entry.kind == kind).count(), 1);
+            assert_eq!(MixerKind::named(kind.name()).unwrap(), kind);
         }
     }
 }

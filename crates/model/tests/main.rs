@@ -1,0 +1,6 @@
+//! Checkpoints as a whole: files in, conversions, corruption, tokens, text.
+
+mod files;
+mod mixed_text;
+mod tiny;
+mod tokenizer;
