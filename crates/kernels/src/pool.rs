@@ -242,13 +242,15 @@ impl Shared {
 }
 
 /// Spins, and after a while lets other threads have the processor (machines shared with other work).
+/// The first turns do without the pause instruction: on virtual machines a run of pauses can trap to the
+/// host, which costs more than a whole small operation.
 #[inline]
 fn pause(patience: &mut u32) {
     *patience = patience.saturating_add(1);
-    if *patience < 2_000 {
-        std::hint::spin_loop();
-    } else {
-        std::thread::yield_now();
+    match *patience {
+        0..20_000 => (),
+        20_000..21_000 => std::hint::spin_loop(),
+        _ => std::thread::yield_now(),
     }
 }
 

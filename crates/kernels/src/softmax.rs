@@ -114,11 +114,12 @@ mod tests {
             x[width..2 * width].fill(f32::NEG_INFINITY);
             let mut expected = x.clone();
             naive::softmax(&mut expected, width);
+            // The difference to the largest (up to 40) is rounded to f32; the twin's is not.
             for level in Level::available() {
                 let mut y = x.clone();
                 softmax_at(level, &mut y, width);
                 assert!(
-                    y.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b + 1e-20),
+                    y.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 4e-6 * b + 1e-20),
                     "{level:?} {width}"
                 );
             }

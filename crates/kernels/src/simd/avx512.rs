@@ -36,8 +36,9 @@ impl Wide {
             |group: usize| i32::from_le_bytes(std::array::from_fn(|j| activations[group * 4 + j] as u8));
         wide!({
             let mut sums = _mm512_setzero_si512();
-            for (group, &codes) in codes.iter().enumerate().take(to).skip(from) {
-                sums = _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(four(group)));
+            #[allow(clippy::needless_range_loop)] // iterator adaptors keep the codes out of registers
+            for group in from..to {
+                sums = _mm512_dpbusd_epi32(sums, codes[group], _mm512_set1_epi32(four(group)));
             }
             _mm512_cvtepi32_ps(sums)
         })
