@@ -104,10 +104,10 @@ pub fn generate(documents: usize, seed: u64) -> Generated {
     for i in 0..share(PRIVATE) {
         all.push(private(&mut random, if i % 2 == 0 { "en" } else { "zh" }));
     }
-    for item in 0..share(LEAKS).min(items.len()) {
+    for (item, leak) in items.iter().enumerate().take(share(LEAKS)) {
         let language = if item % 2 == 0 { "en" } else { "zh" };
         let mut parts = sentences(&article(&mut random, language));
-        let leaked = if item % 3 == 0 { respaced(&items[item].text) } else { items[item].text.clone() };
+        let leaked = if item % 3 == 0 { respaced(&leak.text) } else { leak.text.clone() };
         parts.insert(random.below(parts.len() + 1), leaked);
         all.push(Sample { language, text: parts.join("\n"), planted: Planted::Leak { item } });
     }
@@ -175,7 +175,11 @@ fn sentence(random: &mut Stream, language: &str, figures: bool) -> String {
 
 fn article(random: &mut Stream, language: &str) -> String {
     let count = 12 + random.below(24);
-    let sentences: Vec<String> = (0..count).map(|_| sentence(random, language, true)).collect();
+    let mut sentences: Vec<String> = (0..count).map(|_| sentence(random, language, true)).collect();
+    // Every article has a figure to vary.
+    let figure =
+        if language == "en" { "The N of P counted # that year." } else { "P的N当年清点了#。" };
+    sentences.insert(random.below(count), fill(random, figure, language));
     let gap = if language == "en" { " " } else { "" };
     sentences.chunks(4).map(|p| p.join(gap)).collect::<Vec<_>>().join("\n\n")
 }
@@ -260,9 +264,6 @@ fn other_numbers(random: &mut Stream, text: &str) -> String {
             }
             _ => out.push(c),
         }
-    }
-    if out == text {
-        out.push_str(if text.is_ascii() { " Item 7 of 9." } else { "第7项，共9项。" })
     }
     out
 }

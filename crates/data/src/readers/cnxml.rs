@@ -194,10 +194,10 @@ fn end(name: &str, open: &[(String, usize)], module: &mut Module) {
             module.title = Some(module.line.split_whitespace().collect::<Vec<_>>().join(" "));
             module.flush();
         }
-        _ if BLOCKS.contains(&name) && !inside(open, "metadata") && !inside(open, "definition") => {
-            if !inside(open, "row") {
-                module.flush();
-            }
+        _ if BLOCKS.contains(&name)
+            && !["metadata", "definition", "row"].iter().any(|outer| inside(open, outer)) =>
+        {
+            module.flush();
         }
         _ => {}
     }

@@ -21,14 +21,14 @@ pub fn decode(bytes: &[u8]) -> Result<(String, &'static str), Refusal> {
     for (mark, encoding) in [(b"\xff\xfe", UTF_16LE), (b"\xfe\xff", UTF_16BE)] {
         if let Some(rest) = bytes.strip_prefix(mark) {
             return match encoding.decode_without_bom_handling_and_without_replacement(rest) {
-                Some(text) if rest.len() % 2 == 0 => Ok((text.into_owned(), encoding.name())),
+                Some(text) if rest.len().is_multiple_of(2) => Ok((text.into_owned(), encoding.name())),
                 _ => Err(Refusal::whole("encoding", format!("marked {} but not valid", encoding.name()))),
             };
         }
     }
     if let Some(encoding) = looks_utf16(bytes)
         && let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes)
-        && bytes.len() % 2 == 0
+        && bytes.len().is_multiple_of(2)
     {
         return Ok((text.into_owned(), encoding.name()));
     }

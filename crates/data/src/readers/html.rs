@@ -267,8 +267,8 @@ fn tag(text: &str) -> Option<(Tag<'_>, &str)> {
 
 /// Bytes of a comment, declaration or processing instruction at the start of `text`; 0 if there is none.
 fn skip_markup(text: &str) -> usize {
-    if text.starts_with("<!--") {
-        return text[4..].find("-->").map_or(text.len(), |at| at + 7);
+    if let Some(comment) = text.strip_prefix("<!--") {
+        return comment.find("-->").map_or(text.len(), |at| at + 7);
     }
     if text.starts_with("<!") || text.starts_with("<?") || text.starts_with("</") {
         return text.find('>').map_or(text.len(), |at| at + 1);

@@ -174,7 +174,7 @@ fn free(bytes: &[u8], span: &Range<usize>) -> bool {
     let (after, after_that) = (at(span.end), at(span.end + 1));
     let joins = |b: u8| matches!(b, b'.' | b'-' | b'/' | b',');
     let left = before.is_ascii_alphanumeric()
-        || before == b'_'
+        || matches!(before, b'_' | b'@')
         || (joins(before) && before_that.is_ascii_alphanumeric());
     let right = after.is_ascii_alphanumeric()
         || after == b'_'

@@ -396,7 +396,7 @@ mod tests {
             (GOOD.replace(' ', " { } "), "en", "braces"),
             (format!("{GOOD} {}", "and so on it goes again and again ".repeat(40)), "en", "duplicate_ngrams"),
             (
-                "首页\n登录\n注册\n更多\n关于\n联系\n帮助\n搜索\n下载\n论坛\n公告\n".repeat(1),
+                "首页\n登录\n注册\n更多\n关于\n联系\n帮助\n搜索\n下载\n论坛\n公告\n".to_owned(),
                 "zh",
                 "line_ends",
             ),

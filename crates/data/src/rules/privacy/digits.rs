@@ -77,23 +77,21 @@ fn ipv4(text: &str, groups: &Groups) -> Option<Range<usize>> {
         return None;
     }
     let address: Ipv4Addr = text[span.clone()].parse().ok()?;
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     let reserved = address.is_private()
         || address.is_loopback()
         || address.is_link_local()
         || address.is_documentation()
+        // The last number of a network, not of a host.
+        || d == 0
         || a == 0
         || a >= 224
         || (a == 100 && (64..128).contains(&b))
         || (a == 198 && (b == 18 || b == 19))
         || (a, b, c) == (192, 0, 0);
     // Four small numbers are a version or a section far more often than an address.
-    let small = address.octets().iter().all(|o| *o < 20);
-    let named = context(
-        text,
-        span.start,
-        &["version", "release", "ver.", " v", "版本", "section", "oid", "rfc", "update"],
-    );
+    let small = address.octets().iter().all(|o| *o < 40);
+    let named = context(text, span.start, &["version", "release", "ver.", "版本", "section", "oid", "rfc"]);
     let network =
         bytes.get(span.end) == Some(&b'/') && bytes.get(span.end + 1).is_some_and(u8::is_ascii_digit);
     (!reserved && !small && !named && !network).then_some(span)
@@ -119,7 +117,8 @@ fn card(bytes: &[u8], groups: &Groups) -> Option<Range<usize>> {
     shapes.iter().find_map(|shape| {
         let span = groups.shape(shape, b" -")?;
         let digits: Vec<u8> = bytes[span.clone()].iter().copied().filter(u8::is_ascii_digit).collect();
-        let next = groups.separators.get(shape.len() - 1).is_some_and(|s| *s == b'-');
+        // More groups of the same kind: a row of numbers, not a card.
+        let next = shape.len() > 1 && groups.separators.get(shape.len() - 1).is_some();
         (!next && free(bytes, &span) && checks::card_issuer(&digits) && checks::luhn(&digits)).then_some(span)
     })
 }
@@ -198,12 +197,7 @@ fn chinese_fixed(text: &str, groups: &Groups) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let area = groups.spans.first()?.clone();
     let code = &bytes[area.clone()];
-    let valid = match code {
-        b"010" => true,
-        [b'0', b'2', b'0'..=b'9'] => true,
-        [b'0', b'3'..=b'9', _, _] => true,
-        _ => false,
-    };
+    let valid = matches!(code, b"010" | [b'0', b'2', b'0'..=b'9'] | [b'0', b'3'..=b'9', _, _]);
     if !valid {
         return None;
     }
