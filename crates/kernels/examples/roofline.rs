@@ -15,6 +15,15 @@ fn main() -> kernels::Result<()> {
     };
     let mut out = std::io::stdout();
     let _ = writeln!(out, "level {}, {} threads", level.name(), pool::threads());
+    let mut idle = f64::INFINITY;
+    pool::forward(|| {
+        for _ in 0..1000 {
+            let start = Instant::now();
+            pool::run(pool::threads(), &|_| ());
+            idle = idle.min(start.elapsed().as_secs_f64());
+        }
+    });
+    let _ = writeln!(out, "an empty run inside a forward scope: {:.2} µs", idle * 1e6);
     let formats = [Format::Q4_0, Format::Q4_1, Format::Q8_0, Format::Q4K, Format::Q6K, Format::F16];
     for (rows, columns) in [(576, 576), (192, 576), (1536, 576), (576, 1536), (49152, 576)] {
         for format in formats {

@@ -1,7 +1,8 @@
 //! Activations arranged for the kernels: tiles of up to 16 tokens, rounded to 8 bits or transposed.
 
+use crate::cpu::Level;
 use crate::pool::{self, Outputs};
-use crate::simd::{LANES, Simd, part};
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
 /// Numbers kept per 32 columns of a token: scale, sum of the first 16 codes, sum of all 32, and scale
 /// times the latter.
@@ -38,41 +39,50 @@ pub(super) struct Buffers {
 
 /// Rounds `x` (tokens × columns, columns a multiple of 32) to 8 bits: per 32 columns scale = max |x| / 127,
 /// code = x / scale to the nearest, ties to even.
-#[inline(always)]
-pub(super) fn quantize<S: Simd>(simd: S, x: &[f32], columns: usize, buffers: &mut Buffers) {
+pub(super) fn quantize(level: Level, most: usize, x: &[f32], columns: usize, buffers: &mut Buffers) {
     let tokens = x.len() / columns;
-    let blocks = columns / 32;
+    let stride = columns / 32 * NOTES;
     buffers.codes.resize(tokens * columns, 0);
-    buffers.notes.resize(tokens * blocks * NOTES, 0.0);
+    buffers.notes.resize(tokens * stride, 0.0);
     let codes = Outputs::new(&mut buffers.codes);
     let notes = Outputs::new(&mut buffers.notes);
-    let one = |start: usize, size: usize| {
+    let one = |(start, size): (usize, usize)| {
         // SAFETY: tiles are disjoint ranges of tokens.
-        let (codes, notes) = unsafe {
-            (
-                codes.range(start * columns, size * columns),
-                notes.range(start * blocks * NOTES, size * blocks * NOTES),
-            )
-        };
-        for t in 0..size {
-            for block in 0..blocks {
-                let x: &[f32; 32] = part(x, (start + t) * columns + block * 32);
-                let at = block * size + t;
-                round_block(
-                    simd,
-                    x,
-                    &mut codes[at * 32..at * 32 + 32],
-                    &mut notes[at * NOTES..at * NOTES + NOTES],
-                );
-            }
-        }
+        let codes = unsafe { codes.range(start * columns, size * columns) };
+        // SAFETY: as above.
+        let notes = unsafe { notes.range(start * stride, size * stride) };
+        dispatch(level, Tile { x: &x[start * columns..(start + size) * columns], size, codes, notes });
     };
-    let tiles = tiles(tokens, S::TOKENS);
+    let tiles = tiles(tokens, most);
     // A hand-off costs about as much as rounding a few thousand numbers.
     if x.len() < 8192 {
-        tiles.iter().for_each(|&(start, size)| one(start, size));
+        tiles.into_iter().for_each(one);
     } else {
-        pool::run(tiles.len(), &|i| one(tiles[i].0, tiles[i].1));
+        pool::run(tiles.len(), &|i| one(tiles[i]));
+    }
+}
+
+/// Rounding of one tile: `size` tokens.
+struct Tile<'a> {
+    x: &'a [f32],
+    size: usize,
+    codes: &'a mut [i8],
+    notes: &'a mut [f32],
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Tile { x, size, codes, notes } = self;
+        let columns = x.len() / size;
+        for (t, x) in x.chunks_exact(columns).enumerate() {
+            for (block, x) in x.chunks_exact(32).enumerate() {
+                let at = block * size + t;
+                let codes = &mut codes[at * 32..at * 32 + 32];
+                round_block(simd, part(x, 0), codes, &mut notes[at * NOTES..at * NOTES + NOTES]);
+            }
+        }
     }
 }
 

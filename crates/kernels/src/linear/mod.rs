@@ -171,7 +171,13 @@ pub fn forward_many_at(
             .zip(ys.iter_mut())
             .map(|(weight, y)| Outputs::new(&mut y[start * weight.rows..(start + tokens) * weight.rows]))
             .collect();
-        dispatch(level, Prepare { kinds: &kinds, x, columns, buffers: &mut buffers });
+        let most = dispatch(level, TileTokens);
+        if kinds.contains(&true) {
+            activations::quantize(level, most, x, columns, &mut buffers);
+        }
+        if kinds.contains(&false) {
+            activations::turn(x, columns, most, &mut buffers.turned);
+        }
         let panels: usize = weights.iter().map(|weight| weight.panels()).sum();
         let threads = pool::threads().min(panels);
         pool::run(threads, &|thread| {
@@ -197,24 +203,14 @@ thread_local! {
     static BUFFERS: Cell<Buffers> = Cell::default();
 }
 
-/// Arranges the activations in whichever ways the weights need.
-struct Prepare<'a> {
-    kinds: &'a [bool],
-    x: &'a [f32],
-    columns: usize,
-    buffers: &'a mut Buffers,
-}
+/// Tokens of a register tile at a level.
+struct TileTokens;
 
-impl Kernel for Prepare<'_> {
-    type Output = ();
+impl Kernel for TileTokens {
+    type Output = usize;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        if self.kinds.contains(&true) {
-            activations::quantize(simd, self.x, self.columns, self.buffers);
-        }
-        if self.kinds.contains(&false) {
-            activations::turn(self.x, self.columns, S::TOKENS, &mut self.buffers.turned);
-        }
+    fn run<S: Simd>(self, _simd: S) -> usize {
+        S::TOKENS
     }
 }
 
