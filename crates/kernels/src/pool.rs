@@ -241,16 +241,14 @@ impl Shared {
     }
 }
 
-/// Spins, and after a while lets other threads have the processor (machines shared with other work).
-/// The first turns do without the pause instruction: on virtual machines a run of pauses can trap to the
-/// host, which costs more than a whole small operation.
+/// Spins for a few microseconds, then offers the processor to others between looks: when two of our threads
+/// share a processor (other work has the rest), the one waited for runs at once. There is no pause
+/// instruction because on virtual machines a run of pauses can trap to the host.
 #[inline]
 fn pause(patience: &mut u32) {
     *patience = patience.saturating_add(1);
-    match *patience {
-        0..20_000 => (),
-        20_000..21_000 => std::hint::spin_loop(),
-        _ => std::thread::yield_now(),
+    if *patience > 1_000 {
+        std::thread::yield_now();
     }
 }
 
