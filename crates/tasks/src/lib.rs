@@ -4,6 +4,8 @@
 //! whose score, from 0 to 1, is also the reward in training. Items come from seeded generators with known
 //! answers, in English and Chinese; [`tasks()`] lists them. This crate does not know how a model works.
 //!
+//! [`ifeval`] and [`gsm8k`] read those public sets and judge by their rules; recorded verdicts prove them.
+//!
 //! To add a task: write a generator beside the others and add one row to the table in `task.rs`.
 //! To add a form constraint: one variant in `constraint.rs`.
 
@@ -12,11 +14,15 @@
 mod constraint;
 mod documents;
 mod draft;
+mod error;
 mod facts;
 mod grade;
+pub mod gsm8k;
+pub mod ifeval;
 mod instructions;
 mod item;
 mod jobs;
+mod lines;
 mod logic;
 mod numeral;
 mod random;
@@ -26,6 +32,7 @@ mod solution;
 mod task;
 
 pub use constraint::Constraint;
+pub use error::Error;
 pub use item::{Dimension, Grade, Item, Language, Reference, Request, Response, Turn, Verdict};
 pub use random::Random;
 pub use refusal::is_refusal;

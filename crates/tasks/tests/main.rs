@@ -1,5 +1,7 @@
 //! Every built-in item is well formed, solvable, reproducible and right.
 
+mod replay;
+
 use std::collections::{BTreeMap, HashSet};
 
 use tasks::{Dimension, Item, Language, Reference, Request, Response, Setting, Verdict, approximate_tokens};
