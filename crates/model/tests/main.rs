@@ -2,5 +2,6 @@
 
 mod files;
 mod mixed_text;
+mod recorded;
 mod tiny;
 mod tokenizer;
