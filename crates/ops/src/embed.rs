@@ -27,7 +27,7 @@ pub fn embed(table: &Weight, tokens: &[u32]) -> Result<Tensor<2>, Error> {
             }
             let ids = tokens.iter().map(|&id| i64::from(id)).collect::<Vec<_>>();
             let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &dense.device());
-            Ok(dense.clone().select(0, ids))
+            Ok((**dense).clone().select(0, ids))
         }
     }
 }

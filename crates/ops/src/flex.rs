@@ -1,7 +1,7 @@
 //! Between Burn's CPU tensors and slices: what every kernel-backed operation starts and ends with.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{DType, Flex, FloatDType, TensorMetadata, ops::FloatTensorOps};
+use burn::backend::{DType, Flex, FloatDType, ops::FloatTensorOps};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use kernels::attention as kernel;
 

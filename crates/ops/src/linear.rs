@@ -82,7 +82,7 @@ pub fn linear_many<const N: usize>(
     });
     if packed.iter().any(Option::is_none) {
         return weights.map(|weight| match &weight.0 {
-            Storage::Dense(dense) => x.clone().matmul(dense.clone().transpose()),
+            Storage::Dense(dense) => x.clone().matmul((**dense).clone().transpose()),
             Storage::Packed(packed) => one(x.clone(), packed, activation),
         });
     }

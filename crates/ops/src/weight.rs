@@ -17,7 +17,7 @@ pub(crate) enum Storage {
     /// Frozen, in the checkpoint's format, laid out for the kernels.
     Packed(Arc<PackedWeight>),
     /// A Burn tensor, on any device, tracked or not.
-    Dense(Tensor<2>),
+    Dense(Box<Tensor<2>>),
 }
 
 impl Weight {
@@ -36,7 +36,7 @@ impl Weight {
 
     /// A tensor `[rows, columns]`; gradients reach it if it is tracked.
     pub fn dense(tensor: Tensor<2>) -> Self {
-        Self(Storage::Dense(tensor))
+        Self(Storage::Dense(Box::new(tensor)))
     }
 
     /// Outputs.
@@ -77,7 +77,7 @@ impl Weight {
             Storage::Packed(packed) => {
                 tensor_from(packed.dequantize(), [packed.rows(), packed.columns()]).to_device(device)
             }
-            Storage::Dense(tensor) => tensor.clone(),
+            Storage::Dense(tensor) => (**tensor).clone(),
         }
     }
 }
