@@ -1,2 +1,33 @@
-//! The gewu command.
-fn main() {}
+//! The gewu command: reads the arguments, runs one verb, turns its error into a message and an exit code.
+
+mod commands;
+mod failure;
+mod home;
+mod progress;
+mod pull;
+mod recipe;
+mod report;
+mod stages;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "gewu", version, about = "Govern data, ask and evaluate a language model, with evidence.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    // Clap itself exits with 2 on bad usage and 0 on --help.
+    let arguments = Arguments::parse();
+    match arguments.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", failure::message(&error));
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}

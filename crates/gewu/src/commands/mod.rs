@@ -1,0 +1,55 @@
+//! The verbs, one file each. To add one: a file here, a variant and a line in `run`.
+
+mod bench;
+mod chat;
+mod convert;
+mod data;
+mod eval;
+mod generate;
+mod list;
+mod options;
+mod pull;
+mod run;
+
+use anyhow::Result;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Carry out a recipe: from inputs to a report, in a run folder that survives interruptions
+    Run(run::Arguments),
+    /// Fetch a model or a corpus into the cache and print where it is
+    Pull(pull::Arguments),
+    /// Govern documents; explain, delete, report what was governed
+    #[command(subcommand)]
+    Data(data::Command),
+    /// Score a model: the built-in tasks, perplexity, comparison of two scorecards
+    #[command(subcommand)]
+    Eval(eval::Command),
+    /// Continue a prompt
+    Generate(generate::Arguments),
+    /// Talk to a model in the terminal
+    Chat(chat::Arguments),
+    /// Write a checkpoint in another format or number type
+    Convert(convert::Arguments),
+    /// List what is registered: recipes, stages, tasks, rules, readers, types
+    List(list::Arguments),
+    /// Measure speed; one JSON object on standard output
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Command::Run(arguments) => run::run(&arguments),
+            Command::Pull(arguments) => pull::run(&arguments),
+            Command::Data(command) => data::run(&command),
+            Command::Eval(command) => eval::run(&command),
+            Command::Generate(arguments) => generate::run(&arguments),
+            Command::Chat(arguments) => chat::run(&arguments),
+            Command::Convert(arguments) => convert::run(&arguments),
+            Command::List(arguments) => list::run(&arguments),
+            Command::Bench(command) => bench::run(&command),
+        }
+    }
+}

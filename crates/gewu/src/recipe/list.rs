@@ -1,0 +1,19 @@
+//! The recipes inside the binary. To add one: a file under `recipes/` and a line here.
+
+/// A recipe that comes with the program.
+pub(crate) struct Embedded {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// The first is the default.
+pub(crate) const EMBEDDED: &[Embedded] = &[
+    Embedded { name: "life-cycle", text: include_str!("../../recipes/life-cycle.toml") },
+    Embedded { name: "quick", text: include_str!("../../recipes/quick.toml") },
+    Embedded { name: "documents", text: include_str!("../../recipes/documents.toml") },
+];
+
+/// The embedded recipe of that name.
+pub(super) fn find(name: &str) -> Option<&'static Embedded> {
+    EMBEDDED.iter().find(|embedded| embedded.name == name)
+}

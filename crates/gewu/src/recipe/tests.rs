@@ -1,0 +1,57 @@
+//! Embedded recipes, overlays, and keys that do not exist.
+
+use super::*;
+use crate::failure::exit_code;
+
+#[test]
+fn every_embedded_recipe_resolves() {
+    for embedded in EMBEDDED {
+        for full in [false, true] {
+            let recipe = Recipe::load(embedded.name, &Overrides { full, ..Overrides::default() }).unwrap();
+            assert_eq!(recipe.name, embedded.name);
+            assert!(!recipe.about.is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_recipe_file_is_embedded() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let files = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(files, EMBEDDED.len());
+}
+
+#[test]
+fn overrides_win() {
+    let set = ["ask.questions=7".to_owned(), "near=".to_owned()];
+    let overrides =
+        Overrides { full: true, seed: Some(9), docs: Some("文件"), set: &set[..1], ..Overrides::default() };
+    let recipe = Recipe::load("life-cycle", &overrides).unwrap();
+    assert_eq!((recipe.ask.questions, recipe.seed, recipe.pull.source.as_str()), (7, 9, "文件"));
+    assert_eq!(recipe.evaluate.profile, "full");
+    assert_eq!(recipe.govern_config(Vec::new()).unwrap().quality.profile, data::QualityProfile::Curated);
+    assert!(Recipe::load("life-cycle", &Overrides { set: &set, ..Overrides::default() }).is_err());
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, expected) in [
+        ("stagse = []", "`stages`"),
+        ("stages = ['govern', 'plul']", "pull"),
+        ("stages = ['index', 'pull']", "before"),
+        ("[govern.near]\ntreshold = 1", "`govern.near.threshold`"),
+        ("[full.ask]\nqestions = 1", "`ask.questions`"),
+        ("seed = 'x'", "integer"),
+        ("stages = ['pull']\nname = '../x'", "folder"),
+        ("stages = ['pull', 'govern', 'evaluate']\n[pull]\nmodel = ''", "needs a model"),
+        ("stages = [", "recipe"),
+        ("", "empty"),
+    ] {
+        let error = Recipe::resolve(text, "test", &Overrides::default()).unwrap_err();
+        let message = crate::failure::message(&error);
+        assert!(message.contains(expected), "{text}: {message}");
+        assert_eq!(exit_code(&error), 2, "{text}");
+    }
+    let message = Recipe::load("lifecycle", &Overrides::default()).unwrap_err().to_string();
+    assert!(message.contains("life-cycle"), "{message}");
+}

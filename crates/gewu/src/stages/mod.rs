@@ -1,0 +1,145 @@
+//! The stages of a recipe: one table, one file each. To add one: a file here and a line in [`STAGES`].
+
+mod evaluate;
+mod govern;
+mod index;
+mod inputs;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+pub(crate) use evaluate::options as evaluate_options;
+use ledger::{Manifest, Run};
+use model::{LoadOptions, Local};
+
+use crate::home::home;
+use crate::progress::say;
+use crate::pull::{Fetched, Source, pull};
+use crate::recipe::Recipe;
+
+/// A registered stage.
+pub(crate) struct Kind {
+    /// Its name in recipes and its folder's.
+    pub(crate) name: &'static str,
+    /// One line for `gewu list stages`.
+    pub(crate) about: &'static str,
+    /// Stages that must come before it.
+    needs: &'static [&'static str],
+    run: fn(&mut Job) -> Result<()>,
+}
+
+/// Every stage, in the order of a life cycle.
+pub(crate) const STAGES: &[Kind] = &[
+    Kind {
+        name: "pull",
+        about: "fetch model and documents, record their hashes",
+        needs: &[],
+        run: inputs::run,
+    },
+    Kind {
+        name: "govern",
+        about: "read, judge, deduplicate and redact the documents; every decision goes to the ledger",
+        needs: &["pull"],
+        run: govern::run,
+    },
+    Kind {
+        name: "index",
+        about: "compile the governed documents into passages and facts",
+        needs: &["govern"],
+        run: index::run,
+    },
+    Kind {
+        name: "evaluate",
+        about: "score the model on the built-in tasks",
+        needs: &["pull"],
+        run: evaluate::run,
+    },
+    Kind { name: "report", about: "scorecard.json and report.html", needs: &["pull"], run: report::run },
+];
+
+/// Refuses an order in which a stage comes before what it needs.
+pub(crate) fn check_order(names: &[String]) -> Result<(), String> {
+    for (position, name) in names.iter().enumerate() {
+        let (before, _) = names.split_at(position);
+        if before.contains(name) {
+            return Err(format!("stage `{name}` occurs twice"));
+        }
+        let needs = STAGES.iter().filter(|stage| stage.name == name).flat_map(|stage| stage.needs);
+        for need in needs {
+            if !before.iter().any(|before| before == need) {
+                return Err(format!("stage `{name}` needs `{need}` before it"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the results of a run depend on.
+pub(crate) fn manifest(recipe: &Recipe) -> Result<Manifest> {
+    let environment = BTreeMap::from([
+        ("gewu".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("cpu".to_owned(), kernels::cpu::chosen()?.name().to_owned()),
+        ("rules".to_owned(), tasks::RULES_VERSION.to_string()),
+    ]);
+    Ok(Manifest {
+        recipe: recipe.name.clone(),
+        seed: recipe.seed,
+        configuration: serde_json::to_value(recipe).context("recipe as JSON")?,
+        environment,
+    })
+}
+
+/// A run under way.
+pub(crate) struct Job {
+    recipe: Recipe,
+    run: Run,
+    /// `None` if the recipe names no model.
+    model: Option<Fetched>,
+    source: Fetched,
+    loaded: Option<Local>,
+}
+
+impl Job {
+    /// Fetches the inputs and opens the run folder.
+    pub(crate) fn open(folder: &Path, recipe: Recipe, manifest: &Manifest) -> Result<Self> {
+        let run = Run::open(folder, manifest)?;
+        let home = home()?;
+        let model = match recipe.pull.model.as_str() {
+            "" => None,
+            name => Some(pull(&Source::parse(name)?, &home)?),
+        };
+        let source = pull(&Source::parse(&recipe.pull.source)?, &home)?;
+        Ok(Self { recipe, run, model, source, loaded: None })
+    }
+
+    /// Runs the stages that have not finished, in order.
+    pub(crate) fn carry_out(&mut self) -> Result<()> {
+        for name in self.recipe.stages.clone() {
+            let Some(kind) = STAGES.iter().find(|kind| kind.name == name) else { continue };
+            let finished = self.run.stages().iter().any(|stage| stage.name == name);
+            say(format!("{name}: {}", if finished { "already finished" } else { kind.about }));
+            (kind.run)(self).with_context(|| format!("stage `{name}`"))?;
+        }
+        Ok(self.run.finish()?)
+    }
+
+    /// Hash of everything that came from outside.
+    fn inputs(&self) -> String {
+        let model = self.model.as_ref().map(Fetched::hash).unwrap_or_default();
+        ledger::short_hash(&[&model, &self.source.hash()])
+    }
+
+    /// Loads the model unless it already is.
+    fn load(&mut self) -> Result<()> {
+        if self.loaded.is_none() {
+            let fetched = self.model.as_ref().context("the recipe names no model")?;
+            let path = fetched.model()?;
+            let local = Local::open(&path, &LoadOptions::default())
+                .with_context(|| format!("cannot load `{}`", fetched.source()))?;
+            self.loaded = Some(local);
+        }
+        Ok(())
+    }
+}
