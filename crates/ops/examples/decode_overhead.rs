@@ -2,6 +2,7 @@
 //!
 //! `flock /tmp/bench.lock cargo run --release -p ops --example decode_overhead -- [threads]`
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
@@ -49,20 +50,16 @@ fn main() {
     let x = random(WIDTH, 5);
     let norm = vec![1.0; WIDTH];
 
-    let packed: Vec<[PackedWeight; 7]> = layers
-        .iter()
-        .map(|layer| {
-            layer.bytes.clone().map(|(r, c, b)| PackedWeight::pack(FORMAT, &b, r, c).expect("shape fits"))
-        })
-        .collect();
-    let packed_head = PackedWeight::pack(FORMAT, &head, VOCABULARY, WIDTH).expect("shape fits");
-    let weights: Vec<[Weight; 7]> = layers
-        .iter()
-        .map(|layer| {
-            layer.bytes.clone().map(|(r, c, b)| Weight::from_bytes(FORMAT, r, c, &b).expect("shape fits"))
-        })
-        .collect();
-    let weight_head = Weight::from_bytes(FORMAT, VOCABULARY, WIDTH, &head).expect("shape fits");
+    // Both paths read the same weights, so the memory they lie in makes no difference.
+    let pack = |format, rows, columns, bytes: &[u8]| {
+        Arc::new(PackedWeight::pack(format, bytes, rows, columns).expect("shape fits"))
+    };
+    let packed: Vec<[Arc<PackedWeight>; 7]> =
+        layers.iter().map(|layer| layer.bytes.each_ref().map(|(r, c, b)| pack(FORMAT, *r, *c, b))).collect();
+    let packed_head = pack(FORMAT, VOCABULARY, WIDTH, &head);
+    let weights: Vec<[Weight; 7]> =
+        packed.iter().map(|layer| layer.each_ref().map(|w| Weight::packed(Arc::clone(w)))).collect();
+    let weight_head = Weight::packed(Arc::clone(&packed_head));
     let norm_tensor = tensor_from(norm.clone(), [WIDTH]);
 
     let capacity = PAST + 64;
@@ -122,13 +119,13 @@ fn main() {
             for (w, memory) in weights.iter().zip(&mut memories) {
                 let n = ops::rms_norm(stream.clone(), norm_tensor.clone(), 1e-5);
                 let [q, k, v] = ops::linear_many(n, [&w[0], &w[1], &w[2]], Activation::Int8);
-                let (q, k) = (ops::rope(q, 64, &rotation), ops::rope(k, 64, &rotation));
+                let (q, k) = ops::rope_pair(q, k, 64, &rotation);
                 memory.truncate(PAST);
                 memory.append(k, v).expect("untracked");
                 let out = ops::linear(ops::cached_attention(q, memory), &w[3], Activation::Int8);
                 let (sum, n) = ops::add_rms_norm(stream, out, norm_tensor.clone(), 1e-5);
-                let [gate, up] = ops::linear_many(n, [&w[4], &w[5]], Activation::Int8);
-                let down = ops::linear(ops::swiglu(gate, up), &w[6], Activation::Int8);
+                let hidden = ops::swiglu_linear(n, &w[4], &w[5], Activation::Int8);
+                let down = ops::linear(hidden, &w[6], Activation::Int8);
                 stream = ops::add(sum, down);
             }
             let n = ops::rms_norm(stream, norm_tensor.clone(), 1e-5);

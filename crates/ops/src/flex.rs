@@ -22,6 +22,12 @@ pub(crate) fn values(tensor: &CpuTensor) -> &[f32] {
     tensor.as_slice::<f32>().expect("contiguous() made the tensor contiguous f32")
 }
 
+/// The values of a tensor: its own memory if nobody shares it.
+pub(crate) fn into_values(tensor: CpuTensor) -> Vec<f32> {
+    let data = contiguous(tensor).into_data();
+    data.try_into_vec::<f32>().expect("contiguous() made the tensor f32")
+}
+
 /// A CPU tensor that takes over `values`.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> CpuTensor {
     Flex::float_from_data(TensorData::new(values, shape), &Default::default())

@@ -34,6 +34,6 @@ pub use kernels::{cpu, pool, quant};
 pub use key_values::{KeyValues, cached_attention, cached_attention_mix, cached_attention_pattern};
 pub use linear::{linear, linear_many};
 pub use rms_norm::{add_rms_norm, rms_norm};
-pub use rope::{Rotation, rope};
-pub use swiglu::swiglu;
+pub use rope::{Rotation, rope, rope_pair};
+pub use swiglu::{swiglu, swiglu_linear};
 pub use weight::Weight;

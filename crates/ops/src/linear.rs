@@ -5,52 +5,96 @@
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Tensor, TensorData};
 use kernels::linear::{Activation, PackedWeight, forward_many};
 
-use crate::flex;
+use crate::flex::{self, CpuTensor};
 use crate::weight::{Storage, Weight};
 
-/// The operation, per back end; the body here is its composed twin.
+type Pair<B> = (FloatTensor<B>, FloatTensor<B>);
+type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
+
+/// The operation for one, two and three weights, per back end; the bodies here are its composed twin.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Linear: Backend {
-    /// The outputs of all weights, one after the other, in one flat tensor.
-    fn linear(x: FloatTensor<Self>, weights: &[&PackedWeight], activation: Activation) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weights: [&PackedWeight; 1],
+        activation: Activation,
+    ) -> FloatTensor<Self> {
         let _ = activation;
-        composed::<Self>(x, weights)
+        composed::<Self>(x, weights[0])
+    }
+
+    fn linear_pair(
+        x: FloatTensor<Self>,
+        weights: [&PackedWeight; 2],
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = activation;
+        (composed::<Self>(x.clone(), weights[0]), composed::<Self>(x, weights[1]))
+    }
+
+    fn linear_triple(
+        x: FloatTensor<Self>,
+        weights: [&PackedWeight; 3],
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (a, b) = Self::linear_pair(x.clone(), [weights[0], weights[1]], activation);
+        (a, b, composed::<Self>(x, weights[2]))
     }
 }
 
 impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {}
 
 impl Linear for Flex {
-    fn linear(x: FloatTensor<Self>, weights: &[&PackedWeight], activation: Activation) -> FloatTensor<Self> {
-        let x = flex::contiguous(x);
-        let tokens = x.shape()[0];
-        let length = weights.iter().map(|weight| tokens * weight.rows()).sum::<usize>();
-        let mut flat = vec![0.0; length];
-        let mut rest = flat.as_mut_slice();
-        let mut outputs = Vec::with_capacity(weights.len());
-        for weight in weights {
-            let (output, after) = rest.split_at_mut(tokens * weight.rows());
-            outputs.push(output);
-            rest = after;
-        }
-        forward_many(weights, flex::values(&x), tokens, &mut outputs, activation);
-        flex::tensor(flat, [length])
+    fn linear(
+        x: FloatTensor<Self>,
+        weights: [&PackedWeight; 1],
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let [y] = run(x, weights, activation);
+        y
+    }
+
+    fn linear_pair(x: FloatTensor<Self>, weights: [&PackedWeight; 2], activation: Activation) -> Pair<Self> {
+        run(x, weights, activation).into()
+    }
+
+    fn linear_triple(
+        x: FloatTensor<Self>,
+        weights: [&PackedWeight; 3],
+        activation: Activation,
+    ) -> Triple<Self> {
+        run(x, weights, activation).into()
     }
 }
 
-fn composed<B: Backend>(x: FloatTensor<B>, weights: &[&PackedWeight]) -> FloatTensor<B> {
-    let (tokens, device) = (x.shape()[0], x.device());
-    let outputs = weights.iter().map(|weight| {
-        let dense = TensorData::new(weight.dequantize(), [weight.rows(), weight.columns()]);
-        let transposed = B::float_transpose(B::float_from_data(dense, &device));
-        let y = B::float_matmul(x.clone(), transposed);
-        B::float_reshape(y, Shape::new([tokens * weight.rows()]))
-    });
-    B::float_cat(outputs.collect(), 0)
+fn run<const N: usize>(x: CpuTensor, weights: [&PackedWeight; N], activation: Activation) -> [CpuTensor; N] {
+    let (tokens, outputs) = outputs(x, weights, activation);
+    let mut rows = weights.into_iter().map(PackedWeight::rows);
+    outputs.map(|output| flex::tensor(output, [tokens, rows.next().unwrap_or_default()]))
+}
+
+/// The number of tokens, and the outputs of each weight.
+pub(crate) fn outputs<const N: usize>(
+    x: CpuTensor,
+    weights: [&PackedWeight; N],
+    activation: Activation,
+) -> (usize, [Vec<f32>; N]) {
+    let x = flex::contiguous(x);
+    let tokens = x.shape()[0];
+    let mut outputs = weights.map(|weight| vec![0.0; tokens * weight.rows()]);
+    let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
+    forward_many(&weights, flex::values(&x), tokens, &mut slices, activation);
+    (tokens, outputs)
+}
+
+pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, weight: &PackedWeight) -> FloatTensor<B> {
+    let dense = TensorData::new(weight.dequantize(), [weight.rows(), weight.columns()]);
+    let dense = B::float_from_data(dense, &x.device());
+    B::float_matmul(x, B::float_transpose(dense))
 }
 
 /// `x · weightᵀ`: `x` is `[tokens, columns]`, the result `[tokens, rows]`.
@@ -72,36 +116,34 @@ pub fn linear_many<const N: usize>(
     weights: [&Weight; N],
     activation: Activation,
 ) -> [Tensor<2>; N] {
-    let [tokens, columns] = x.dims();
-    for weight in weights {
+    let columns = x.dims()[1];
+    let packed = weights.map(|weight| {
         assert_eq!(columns, weight.columns(), "linear: columns of the input and of the weight");
-    }
-    let packed = weights.map(|weight| match &weight.0 {
-        Storage::Packed(packed) => Some(packed.as_ref()),
-        Storage::Dense(_) => None,
+        match &weight.0 {
+            Storage::Packed(packed) => Some(packed.as_ref()),
+            Storage::Dense(_) => None,
+        }
     });
-    if packed.iter().any(Option::is_none) {
-        return weights.map(|weight| match &weight.0 {
+    match packed[..] {
+        [Some(a), Some(b)] => {
+            let (a, b) = Dispatch::linear_pair(x.into_dispatch(), [a, b], activation);
+            tensors([a, b])
+        }
+        [Some(a), Some(b), Some(c)] => {
+            let (a, b, c) = Dispatch::linear_triple(x.into_dispatch(), [a, b, c], activation);
+            tensors([a, b, c])
+        }
+        _ => weights.map(|weight| match &weight.0 {
+            Storage::Packed(packed) => {
+                Tensor::from_dispatch(Dispatch::linear(x.clone().into_dispatch(), [packed], activation))
+            }
             Storage::Dense(dense) => x.clone().matmul((**dense).clone().transpose()),
-            Storage::Packed(packed) => one(x.clone(), packed, activation),
-        });
+        }),
     }
-    let packed: Vec<&PackedWeight> = packed.into_iter().flatten().collect();
-    if let [single] = packed[..] {
-        return [(); N].map(|()| one(x.clone(), single, activation));
-    }
-    let flat = Tensor::<1>::from_dispatch(Dispatch::linear(x.into_dispatch(), &packed, activation));
-    let mut start = 0;
-    weights.map(|weight| {
-        let end = start + tokens * weight.rows();
-        let y = flat.clone().slice(start..end).reshape([tokens, weight.rows()]);
-        start = end;
-        y
-    })
 }
 
-fn one(x: Tensor<2>, weight: &PackedWeight, activation: Activation) -> Tensor<2> {
-    let tokens = x.dims()[0];
-    let y = Tensor::<1>::from_dispatch(Dispatch::linear(x.into_dispatch(), &[weight], activation));
-    y.reshape([tokens, weight.rows()])
+/// As many tensors as the caller knows there are.
+fn tensors<const M: usize, const N: usize>(outputs: [DispatchTensor; M]) -> [Tensor<2>; N] {
+    let mut outputs = outputs.into_iter().map(Tensor::from_dispatch);
+    std::array::from_fn(|_| outputs.next().expect("one output per weight"))
 }

@@ -41,14 +41,23 @@ pub(crate) trait Rope: Backend {
     fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
         composed::<Self>(x, head_dim, rotation)
     }
+
+    fn rope_pair(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        head_dim: usize,
+        rotation: &Rotation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        (Self::rope(q, head_dim, rotation), Self::rope(k, head_dim, rotation))
+    }
 }
 
 impl<B: Rope, C: CheckpointStrategy> Rope for Autodiff<B, C> {}
 
 impl Rope for Flex {
     fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
-        let x = flex::contiguous(x);
-        let (shape, mut y) = (x.shape(), flex::values(&x).to_vec());
+        let shape = x.shape();
+        let mut y = flex::into_values(x);
         let Rotation { cosines, sines, pairs, style } = rotation;
         kernels::rope::rope(&mut y, shape[1] / head_dim, head_dim, 2 * pairs, cosines, sines, *style);
         flex::tensor(y, shape)
@@ -97,12 +106,26 @@ fn slice_last<B: Backend>(x: FloatTensor<B>, first: usize, end: usize) -> FloatT
 /// # Panics
 /// If the shapes of `x` and `rotation` do not fit: a fault of the caller, not of user input.
 pub fn rope(x: Tensor<2>, head_dim: usize, rotation: &Rotation) -> Tensor<2> {
-    let [tokens, features] = x.dims();
+    check(x.dims(), head_dim, rotation);
+    Tensor::from_dispatch(Dispatch::rope(x.into_dispatch(), head_dim, rotation))
+}
+
+/// [`rope`] of queries and keys together.
+///
+/// # Panics
+/// As [`rope`].
+pub fn rope_pair(q: Tensor<2>, k: Tensor<2>, head_dim: usize, rotation: &Rotation) -> (Tensor<2>, Tensor<2>) {
+    check(q.dims(), head_dim, rotation);
+    check(k.dims(), head_dim, rotation);
+    let (q, k) = Dispatch::rope_pair(q.into_dispatch(), k.into_dispatch(), head_dim, rotation);
+    (Tensor::from_dispatch(q), Tensor::from_dispatch(k))
+}
+
+fn check([tokens, features]: [usize; 2], head_dim: usize, rotation: &Rotation) {
     assert!(
         tokens == rotation.tokens() && features.is_multiple_of(head_dim) && 2 * rotation.pairs <= head_dim,
         "rope: x is [{tokens}, {features}], head_dim {head_dim}, rotation {} tokens × {} pairs",
         rotation.tokens(),
         rotation.pairs
     );
-    Tensor::from_dispatch(Dispatch::rope(x.into_dispatch(), head_dim, rotation))
 }

@@ -34,6 +34,11 @@ impl Weight {
         Ok(Self(Storage::Packed(Arc::new(PackedWeight::pack(format, bytes, rows, columns)?))))
     }
 
+    /// Shares a weight that is packed already.
+    pub fn packed(weight: Arc<PackedWeight>) -> Self {
+        Self(Storage::Packed(weight))
+    }
+
     /// A tensor `[rows, columns]`; gradients reach it if it is tracked.
     pub fn dense(tensor: Tensor<2>) -> Self {
         Self(Storage::Dense(Box::new(tensor)))

@@ -28,8 +28,10 @@ fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
 struct Case {
     name: String,
     inputs: Vec<Tensor<2>>,
-    run: Box<dyn Fn(&[Tensor<2>]) -> Vec<Tensor<2>>>,
+    run: Run,
 }
+
+type Run = Box<dyn Fn(&[Tensor<2>]) -> Vec<Tensor<2>>>;
 
 fn case(
     name: String,
@@ -69,7 +71,8 @@ fn cases() -> Vec<Case> {
             let rotation = Rotation::new(&ops::rope_frequencies(turned, 1e4), 7..7 + tokens as u32, style);
             let input = random(4, [tokens, heads * head_dim]);
             cases.push(case(format!("rope {style:?} {heads} × {head_dim}"), vec![input], move |x| {
-                vec![ops::rope(x[0].clone(), head_dim, &rotation)]
+                let (a, b) = ops::rope_pair(x[0].clone(), x[0].clone(), head_dim, &rotation);
+                vec![ops::rope(x[0].clone(), head_dim, &rotation), a, b]
             }));
         }
     }
@@ -217,6 +220,9 @@ fn several_weights_give_the_bits_of_each_alone() {
     for activation in [Activation::F32, Activation::Int8] {
         let x = random(1, [5, 64]);
         let together = ops::linear_many(x.clone(), [&weights[0], &weights[1], &weights[2]], activation);
+        let gated = ops::swiglu_linear(x.clone(), &weights[1], &weights[1], activation);
+        let parts = ops::swiglu(together[1].clone(), together[1].clone());
+        assert!(values_of(gated) == values_of(parts), "the fused operation differs from its parts");
         for (weight, y) in weights.iter().zip(together) {
             assert!(values_of(ops::linear(x.clone(), weight, activation)) == values_of(y));
             for row in 0..5 {

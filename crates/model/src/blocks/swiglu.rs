@@ -25,9 +25,15 @@ impl Swiglu {
 
     /// `x` is `[T, width]`.
     pub(super) fn forward(&self, x: Tensor<2>, scene: &mut Scene<'_, '_>) -> Result<Tensor<2>, Error> {
-        let [gate, up] = Linear::forward_many([&self.gate, &self.up], x, scene);
-        let (gate, up) = (scene.at(Site::Gate, gate)?, scene.at(Site::Up, up)?);
-        let activation = scene.at(Site::Activation, ops::swiglu(gate, up))?;
+        let inside = [Site::Gate, Site::Up].into_iter().any(|site| scene.listens(site));
+        let activation = if inside {
+            let [gate, up] = Linear::forward_many([&self.gate, &self.up], x, scene);
+            let (gate, up) = (scene.at(Site::Gate, gate)?, scene.at(Site::Up, up)?);
+            ops::swiglu(gate, up)
+        } else {
+            ops::swiglu_linear(x, &self.gate.weight, &self.up.weight, scene.activation)
+        };
+        let activation = scene.at(Site::Activation, activation)?;
         Ok(self.down.forward(activation, scene))
     }
 }

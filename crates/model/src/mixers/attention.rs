@@ -85,8 +85,8 @@ impl Mixer for Attention {
         if let Some((query_norm, key_norm)) = &self.head_norms {
             (q, k) = (self.norm_heads(q, query_norm), self.norm_heads(k, key_norm));
         }
-        let q = scene.at(Site::Query, ops::rope(q, heads.features, scene.rotation))?;
-        let k = scene.at(Site::Key, ops::rope(k, heads.features, scene.rotation))?;
+        let (q, k) = ops::rope_pair(q, k, heads.features, scene.rotation);
+        let (q, k) = (scene.at(Site::Query, q)?, scene.at(Site::Key, k)?);
         let v = scene.at(Site::Value, v)?;
         let parts = scene.listens(Site::Pattern);
         let mixed = match state {
