@@ -1,5 +1,6 @@
-//! The threads of the kernels. [`run`] splits work into numbered parts; part i always goes to thread
-//! i mod n, and kernels partition by output rows, so no result depends on the number of threads.
+//! The threads of the kernels. [`run`] splits work into numbered parts and each thread takes the next one
+//! until none is left; kernels partition by output rows, so no result depends on the number of threads or
+//! on who took what, and a worker whose processor is busy elsewhere holds up nobody.
 //!
 //! Inside a [`forward`] scope the workers spin on a flag, each on its own cache line, so a [`run`] costs
 //! about as much as the flag's way between two cores; outside, they park. A [`run`] inside a part,
@@ -9,7 +10,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 type Part<'a> = &'a (dyn Fn(usize) + Sync);
@@ -20,20 +21,20 @@ struct Line<T>(T);
 
 /// What the caller and its workers share.
 struct Shared {
-    /// Counts jobs; a change tells the workers to look.
-    job: Line<AtomicUsize>,
-    /// Job number each worker finished last.
-    done: Vec<Line<AtomicUsize>>,
+    /// Parts of the current job that nobody has taken; taking is decrementing.
+    left: Line<AtomicUsize>,
+    /// Parts of the current job that have not ended.
+    pending: Line<AtomicUsize>,
     /// Whether a forward scope is open.
     awake: Line<AtomicBool>,
     stop: AtomicBool,
-    /// The job itself: written only by the holder of the pool while every worker is idle.
-    work: UnsafeCell<Option<(usize, Part<'static>)>>,
+    /// The job: written only by the holder of the pool, while no part is left or pending.
+    work: UnsafeCell<Option<Part<'static>>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: `work` is written before the release store of `job` and read after its acquire load, and the
-// next write happens only after the acquire loads of every `done`.
+// SAFETY: `work` is written before the release store of `left` and read only by who has taken a part (an
+// acquire of that store); the next write happens after the acquire load that saw no part pending.
 unsafe impl Sync for Shared {}
 // SAFETY: the part it points to is `Sync`; everything else is `Send`.
 unsafe impl Send for Shared {}
@@ -45,6 +46,7 @@ struct Pool {
 
 static POOL: Mutex<Option<Pool>> = Mutex::new(None);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
+static PROCESSORS: OnceLock<usize> = OnceLock::new();
 
 thread_local! {
     /// This thread is executing a part.
@@ -57,7 +59,8 @@ thread_local! {
 /// of processors.
 pub fn threads() -> usize {
     match THREADS.load(Relaxed) {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        // Asked once: the answer takes the system longer than many kernels run.
+        0 => *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get())),
         n => n,
     }
 }
@@ -82,7 +85,8 @@ pub fn run(parts: usize, part: Part) {
     if parts <= 1 || INSIDE.get() {
         return (0..parts).for_each(part);
     }
-    let ran = HELD.with_borrow(|held| held.as_ref().map(|shared| shared.run(parts, part)).is_some());
+    let ran =
+        HELD.with_borrow(|held| held.as_ref().map(|shared| shared.publish(parts, part, || {})).is_some());
     if ran {
         return;
     }
@@ -142,8 +146,8 @@ fn hold() -> Option<MutexGuard<'static, Option<Pool>>> {
 impl Pool {
     fn start(workers: usize) -> Pool {
         let shared = Arc::new(Shared {
-            job: Line(AtomicUsize::new(0)),
-            done: (0..workers).map(|_| Line(AtomicUsize::new(0))).collect(),
+            left: Line(AtomicUsize::new(0)),
+            pending: Line(AtomicUsize::new(0)),
             awake: Line(AtomicBool::new(false)),
             stop: AtomicBool::new(false),
             work: UnsafeCell::new(None),
@@ -151,15 +155,10 @@ impl Pool {
         });
         let spawn = |worker: usize| {
             let shared = shared.clone();
-            std::thread::Builder::new()
-                .name(format!("kernels-{}", worker + 1))
-                .spawn(move || shared.serve(worker))
+            std::thread::Builder::new().name(format!("kernels-{}", worker + 1)).spawn(move || shared.serve())
         };
         // Fewer workers than asked for (the system refused a thread) only means fewer threads.
-        let workers: Vec<_> = (0..workers).map_while(|worker| spawn(worker).ok()).collect();
-        for missing in &shared.done[workers.len()..] {
-            missing.0.store(usize::MAX, Release);
-        }
+        let workers = (0..workers).map_while(|worker| spawn(worker).ok()).collect();
         Pool { shared, workers }
     }
 }
@@ -175,62 +174,57 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    /// Parts of thread `thread`: every n-th. Missing workers' shares go to the caller.
-    fn share(&self, thread: usize, parts: usize, part: Part) {
-        let threads = 1 + self.done.len();
+    /// Takes and runs parts until none is left; whether there was any.
+    fn help(&self) -> bool {
+        let mut helped = false;
+        while let Ok(left) = self.left.0.fetch_update(Acquire, Relaxed, |left| left.checked_sub(1)) {
+            // SAFETY: having taken a part, this thread sees the write of `work` that came before the store
+            // of `left`, and there is no other write before this part ends.
+            if let Some(part) = unsafe { *self.work.get() } {
+                self.one(left - 1, part);
+            }
+            helped = true;
+        }
+        helped
+    }
+
+    fn one(&self, index: usize, part: Part) {
         let inside = INSIDE.replace(true);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            (thread..parts).step_by(threads).for_each(part);
-        }));
+        let result = catch_unwind(AssertUnwindSafe(|| part(index)));
         INSIDE.set(inside);
         if let Err(payload) = result {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
         }
-    }
-
-    /// A run inside a forward scope: the workers are spinning.
-    fn run(&self, parts: usize, part: Part) {
-        self.publish(parts, part, || {});
+        self.pending.0.fetch_sub(1, Release);
     }
 
     fn publish(&self, parts: usize, part: Part, wake: impl FnOnce()) {
-        // SAFETY: only the lifetime changes. The workers use the part before they store `done`, and
-        // this function leaves only after all of them have.
+        // SAFETY: only the lifetime changes. Nobody uses the part once none is pending, and this function
+        // leaves only then.
         let forever: Part<'static> = unsafe { std::mem::transmute(part) };
-        let job = self.job.0.load(Relaxed).wrapping_add(1) & (usize::MAX >> 1);
-        // SAFETY: the caller holds the pool and every worker has finished the previous job, so
+        // SAFETY: the caller holds the pool and no part of the previous job is left or pending, so
         // nobody else touches the cell.
-        unsafe { *self.work.get() = Some((parts, forever)) };
-        self.job.0.store(job, Release);
+        unsafe { *self.work.get() = Some(forever) };
+        self.pending.0.store(parts, Relaxed);
+        // The last part is the caller's own, so that a job costs it one hand-off less.
+        self.left.0.store(parts - 1, Release);
         wake();
-        self.share(0, parts, part);
-        for (worker, done) in self.done.iter().enumerate() {
-            if done.0.load(Acquire) == usize::MAX {
-                self.share(worker + 1, parts, part);
-                continue;
-            }
-            let mut patience = 0u32;
-            while done.0.load(Acquire) != job {
-                pause(&mut patience);
-            }
+        self.one(parts - 1, part);
+        self.help();
+        let mut patience = 0u32;
+        while self.pending.0.load(Acquire) != 0 {
+            pause(&mut patience);
         }
         if let Some(payload) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
             resume_unwind(payload);
         }
     }
 
-    fn serve(&self, worker: usize) {
-        let (mut last, mut patience) = (0, 0u32);
+    fn serve(&self) {
+        let mut patience = 0u32;
         while !self.stop.load(Acquire) {
-            let job = self.job.0.load(Acquire);
-            if job != last {
-                // SAFETY: the acquire load saw the job's number, so the write of `work` is visible,
-                // and it is not written again before this worker stores `done`.
-                if let Some((parts, part)) = unsafe { *self.work.get() } {
-                    self.share(worker + 1, parts, part);
-                }
-                self.done[worker].0.store(job, Release);
-                (last, patience) = (job, 0);
+            if self.left.0.load(Relaxed) != 0 && self.help() {
+                patience = 0;
             } else if self.awake.0.load(Acquire) {
                 pause(&mut patience);
             } else {
@@ -247,7 +241,7 @@ impl Shared {
 #[inline]
 fn pause(patience: &mut u32) {
     *patience = patience.saturating_add(1);
-    if *patience > 1_000 {
+    if *patience > 4_000 {
         std::thread::yield_now();
     }
 }

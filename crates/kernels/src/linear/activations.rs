@@ -2,7 +2,7 @@
 
 use crate::cpu::Level;
 use crate::pool::{self, Outputs};
-use crate::simd::{Kernel, LANES, Simd, dispatch, part};
+use crate::simd::{Kernel, LANES, Simd, dispatch, lanes, lanes_mut, part};
 
 /// Numbers kept per 32 columns of a token: scale, sum of the first 16 codes, sum of all 32, and scale
 /// times the latter.
@@ -10,7 +10,7 @@ pub(super) const NOTES: usize = 4;
 
 /// Tokens of the next tile: the largest power of two that fits `most` and `left`.
 #[inline(always)]
-pub(super) fn tile(left: usize, most: usize) -> usize {
+pub(crate) fn tile(left: usize, most: usize) -> usize {
     [16, 8, 4, 2].into_iter().find(|&t| t <= most && t <= left).unwrap_or(1)
 }
 
@@ -92,31 +92,64 @@ fn round_block<S: Simd>(simd: S, x: &[f32; 32], codes: &mut [i8], notes: &mut [f
     let magnitude = |v: S::V| simd.max(v, simd.sub(simd.splat(0.0), v));
     let peak = simd.top(simd.max(magnitude(halves[0]), magnitude(halves[1])));
     let inverse = simd.splat(if peak > 0.0 { 127.0 / peak } else { 0.0 });
-    let mut sums = [0i32; 2];
-    for ((half, codes), sum) in halves.into_iter().zip(codes.chunks_exact_mut(LANES)).zip(&mut sums) {
-        let mut shifted = [0.0; LANES];
-        // Adding 1.5 · 2^23 rounds to an integer and leaves it in the low bits.
-        simd.store(simd.add(simd.mul(half, inverse), simd.splat(12_582_912.0)), &mut shifted);
-        for (code, value) in codes.iter_mut().zip(shifted) {
-            *code = value.to_bits() as i8;
-            *sum += i32::from(*code);
-        }
+    let mut sums = [0f32; 2];
+    for (i, half) in halves.into_iter().enumerate() {
+        let rounded = simd.round(simd.mul(half, inverse));
+        simd.store_codes(rounded, lanes_mut(codes, i * LANES));
+        // Integers below 2^24: exact in any order.
+        sums[i] = simd.sum(rounded);
     }
     let scale = peak / 127.0;
-    let total = (sums[0] + sums[1]) as f32;
-    notes.copy_from_slice(&[scale, sums[0] as f32, total, scale * total]);
+    let total = sums[0] + sums[1];
+    notes.copy_from_slice(&[scale, sums[0], total, scale * total]);
 }
 
 /// Transposes tiles of tokens so that a column's values lie together.
-pub(super) fn turn(x: &[f32], columns: usize, most: usize, turned: &mut Vec<f32>) {
+pub(super) fn turn(level: Level, x: &[f32], columns: usize, most: usize, turned: &mut Vec<f32>) {
     turned.resize(x.len(), 0.0);
-    for (start, size) in tiles(x.len() / columns, most) {
+    let tiles = tiles(x.len() / columns, most);
+    let turned = Outputs::new(turned);
+    pool::run(tiles.len(), &|i| {
+        let (start, size) = tiles[i];
         let range = start * columns..(start + size) * columns;
-        let (from, to) = (&x[range.clone()], &mut turned[range]);
-        for (t, row) in from.chunks_exact(columns).enumerate() {
-            for (column, &value) in row.iter().enumerate() {
-                to[column * size + t] = value;
-            }
+        // SAFETY: tiles are disjoint ranges of tokens.
+        let to = unsafe { turned.range(range.start, range.len()) };
+        dispatch(level, Turn { x: &x[range], columns, to });
+    });
+}
+
+/// Transposition of one tile.
+struct Turn<'a> {
+    x: &'a [f32],
+    columns: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        turn_tile(simd, self.x, self.columns, self.to);
+    }
+}
+
+/// `x` (size × columns) as columns × size.
+#[inline(always)]
+pub(crate) fn turn_tile<S: Simd>(simd: S, x: &[f32], columns: usize, to: &mut [f32]) {
+    let size = x.len() / columns;
+    let whole = if size == LANES { columns / LANES * LANES } else { 0 };
+    for at in (0..whole).step_by(LANES) {
+        let mut rows = [simd.splat(0.0); LANES];
+        for (t, row) in rows.iter_mut().enumerate() {
+            *row = simd.load(lanes(x, t * columns + at));
+        }
+        for (i, row) in simd.turn(rows).into_iter().enumerate() {
+            simd.store(row, lanes_mut(to, (at + i) * LANES));
+        }
+    }
+    for (t, row) in x.chunks_exact(columns).enumerate() {
+        for (column, &value) in row.iter().enumerate().skip(whole) {
+            to[column * size + t] = value;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `y = x · Wᵀ` over a weight packed once for the kernels.
 
-mod activations;
+pub(crate) mod activations;
 mod float;
 mod integer;
 pub mod naive;
@@ -176,12 +176,15 @@ pub fn forward_many_at(
             activations::quantize(level, most, x, columns, &mut buffers);
         }
         if kinds.contains(&false) {
-            activations::turn(x, columns, most, &mut buffers.turned);
+            activations::turn(level, x, columns, most, &mut buffers.turned);
         }
         let panels: usize = weights.iter().map(|weight| weight.panels()).sum();
-        let threads = pool::threads().min(panels);
-        pool::run(threads, &|thread| {
-            let mut share = panels * thread / threads..panels * (thread + 1) / threads;
+        // More parts than threads where the work is large, so that threads end together.
+        let (groups, threads) = (panels.div_ceil(GROUP), pool::threads());
+        let parts = (panels * LANES * columns * tokens / PART).clamp(threads, 8 * threads).min(groups);
+        pool::run(parts, &|part| {
+            let end = |part: usize| (groups * part / parts * GROUP).min(panels);
+            let mut share = end(part)..end(part + 1);
             for ((weight, y), &integer) in weights.iter().zip(&outputs).zip(&kinds) {
                 let own = share.start.min(weight.panels())..share.end.min(weight.panels());
                 let part = Part { weight, integer, panels: own, buffers: &buffers, tokens, y };
@@ -195,6 +198,12 @@ pub fn forward_many_at(
     }
     BUFFERS.set(buffers);
 }
+
+/// Panels that are not parted: the float kernel works on so many at once.
+const GROUP: usize = 4;
+
+/// Multiply-accumulates worth a hand-off of their own.
+const PART: usize = 2 << 20;
 
 /// Activations (numbers) worked on at a time.
 const CHUNK: usize = 512 * 1024;

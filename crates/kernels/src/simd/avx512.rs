@@ -29,7 +29,58 @@ macro_rules! wide {
     }};
 }
 
+// Functions, not closures: a closure is compiled without the level's instructions unless it is inlined.
 impl Wide {
+    /// Four vectors to [A, B, C, D] partial sums in each 128-bit part.
+    #[inline(always)]
+    fn quarters(self, a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
+        wide!({
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
+        })
+    }
+
+    /// Sums of neighbouring 128-bit parts, those of `a` first.
+    #[inline(always)]
+    fn halves(self, a: __m512, b: __m512) -> __m512 {
+        wide!(_mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)))
+    }
+
+    /// Transposes the 4 × 4 matrix in each 128-bit part.
+    #[inline(always)]
+    fn turn_within(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        wide!({
+            let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            let (ef, gh) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (ef, gh) = (_mm512_castps_pd(ef), _mm512_castps_pd(gh));
+            [
+                _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
+                _mm512_castpd_ps(_mm512_unpacklo_pd(ef, gh)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(ef, gh)),
+            ]
+        })
+    }
+
+    /// Transposes the 4 × 4 matrix of 128-bit parts.
+    #[inline(always)]
+    fn turn_parts(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        wide!({
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+            let (ef, gh) = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            [
+                _mm512_shuffle_f32x4::<0x88>(ab, cd),
+                _mm512_shuffle_f32x4::<0x88>(ef, gh),
+                _mm512_shuffle_f32x4::<0xdd>(ab, cd),
+                _mm512_shuffle_f32x4::<0xdd>(ef, gh),
+            ]
+        })
+    }
+
     #[inline(always)]
     fn dot(self, codes: &[__m512i; 8], activations: &[i8; 32], from: usize, to: usize) -> __m512 {
         let four =
@@ -116,25 +167,46 @@ impl Simd for Wide {
     }
     #[inline(always)]
     fn sums(self, v: [__m512; LANES]) -> __m512 {
+        let a = self.quarters(v[0], v[1], v[2], v[3]);
+        let b = self.quarters(v[4], v[5], v[6], v[7]);
+        let c = self.quarters(v[8], v[9], v[10], v[11]);
+        let d = self.quarters(v[12], v[13], v[14], v[15]);
+        self.halves(self.halves(a, b), self.halves(c, d))
+    }
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
         wide!({
-            // Four vectors to [A, B, C, D] partial sums in each 128-bit part.
-            let four = |a: __m512, b: __m512, c: __m512, d: __m512| {
-                let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-                let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-                let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-                _mm512_add_ps(
-                    _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
-                    _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
-                )
-            };
-            let two = |a: __m512, b: __m512| {
-                _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
-            };
-            two(
-                two(four(v[0], v[1], v[2], v[3]), four(v[4], v[5], v[6], v[7])),
-                two(four(v[8], v[9], v[10], v[11]), four(v[12], v[13], v[14], v[15])),
-            )
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         })
+    }
+    #[inline(always)]
+    fn top(self, a: __m512) -> f32 {
+        wide!({
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+    #[inline(always)]
+    fn turn(self, rows: [__m512; LANES]) -> [__m512; LANES] {
+        // 4 × 4 inside the 128-bit parts, then 4 × 4 of the parts.
+        let [a0, a1, a2, a3] = self.turn_within([rows[0], rows[1], rows[2], rows[3]]);
+        let [b0, b1, b2, b3] = self.turn_within([rows[4], rows[5], rows[6], rows[7]]);
+        let [c0, c1, c2, c3] = self.turn_within([rows[8], rows[9], rows[10], rows[11]]);
+        let [d0, d1, d2, d3] = self.turn_within([rows[12], rows[13], rows[14], rows[15]]);
+        let [e0, e4, e8, e12] = self.turn_parts([a0, b0, c0, d0]);
+        let [e1, e5, e9, e13] = self.turn_parts([a1, b1, c1, d1]);
+        let [e2, e6, e10, e14] = self.turn_parts([a2, b2, c2, d2]);
+        let [e3, e7, e11, e15] = self.turn_parts([a3, b3, c3, d3]);
+        [e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15]
+    }
+    #[inline(always)]
+    fn store_codes(self, value: __m512, to: &mut [i8; LANES]) {
+        wide!(_mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value))))
     }
 
     #[inline(always)]

@@ -56,6 +56,27 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Hints that the line at `address` will be read.
     fn prefetch(self, address: *const u8);
 
+    /// Lane i of vector j becomes lane j of vector i.
+    #[inline(always)]
+    fn turn(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        let mut values = [[0.0; LANES]; LANES];
+        for (row, values) in rows.into_iter().zip(&mut values) {
+            self.store(row, values);
+        }
+        std::array::from_fn(|i| self.load(&std::array::from_fn(|j| values[j][i])))
+    }
+
+    /// The nearest integers (ties to even) of values within ±127.
+    #[inline(always)]
+    fn store_codes(self, value: Self::V, to: &mut [i8; LANES]) {
+        let mut shifted = [0.0; LANES];
+        // Adding 1.5 · 2^23 rounds to an integer and leaves it in the low bits.
+        self.store(self.add(value, self.splat(12_582_912.0)), &mut shifted);
+        for (code, value) in to.iter_mut().zip(shifted) {
+            *code = value.to_bits() as i8;
+        }
+    }
+
     /// Sum of the lanes: i with i + 8, then i + 4, i + 2, i + 1.
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {
