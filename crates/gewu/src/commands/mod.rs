@@ -1,5 +1,6 @@
 //! The verbs, one file each. To add one: a file here, a variant and a line in `run`.
 
+mod ask;
 mod bench;
 mod chat;
 mod convert;
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     /// Govern documents; explain, delete, report what was governed
     #[command(subcommand)]
     Data(data::Command),
+    /// Answer a question from a run's index with citations, or abstain
+    Ask(ask::Arguments),
     /// Score a model: the built-in tasks, perplexity, comparison of two scorecards
     #[command(subcommand)]
     Eval(eval::Command),
@@ -44,6 +47,7 @@ impl Command {
             Command::Run(arguments) => run::run(&arguments),
             Command::Pull(arguments) => pull::run(&arguments),
             Command::Data(command) => data::run(&command),
+            Command::Ask(arguments) => ask::run(&arguments),
             Command::Eval(command) => eval::run(&command),
             Command::Generate(arguments) => generate::run(&arguments),
             Command::Chat(arguments) => chat::run(&arguments),

@@ -70,7 +70,10 @@ fn unpack(wheel: &Path, folder: &Path) -> Result<()> {
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).with_context(damaged)?;
         let Some(name) = entry.enclosed_name() else {
-            bail!("the wheel holds `{}`, which leads outside its folder", String::from_utf8_lossy(entry.name_raw()));
+            bail!(
+                "the wheel holds `{}`, which leads outside its folder",
+                String::from_utf8_lossy(entry.name_raw())
+            );
         };
         if entry.is_dir() {
             continue;

@@ -1,5 +1,6 @@
 //! The report of a run: `scorecard.json` for machines, `report.html` for people, in English and Chinese.
 
+mod answers;
 mod page;
 mod plot;
 

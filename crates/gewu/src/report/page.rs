@@ -10,7 +10,7 @@ use super::plot::{self, Bar, Dot};
 const STYLE: &str = include_str!("page.css");
 
 /// A text in both languages; the style shows one of them.
-fn both(en: &str, zh: &str) -> Markup {
+pub(super) fn both(en: &str, zh: &str) -> Markup {
     html! { span.en lang="en" { (en) } span.zh lang="zh" { (zh) } }
 }
 
@@ -35,6 +35,7 @@ pub(crate) fn page(scorecard: &Value, times: &BTreeMap<String, f64>, ledger: &[(
                     }
                     (inputs(&scorecard["inputs"]))
                     (governance(&scorecard["governance"]))
+                    (super::answers::section(&scorecard["ask"]))
                     (evaluation(&scorecard["evaluation"]))
                     (timings(times))
                     (environment(&scorecard["run"], ledger))
@@ -145,11 +146,11 @@ fn environment(run: &Value, ledger: &[(&str, u64)]) -> Markup {
     }
 }
 
-fn number(value: &Value) -> f64 {
+pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 

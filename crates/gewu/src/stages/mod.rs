@@ -1,5 +1,6 @@
 //! The stages of a recipe: one table, one file each. To add one: a file here and a line in [`STAGES`].
 
+mod ask;
 mod evaluate;
 mod govern;
 mod index;
@@ -49,6 +50,12 @@ pub(crate) const STAGES: &[Kind] = &[
         about: "compile the governed documents into passages and facts",
         needs: &["govern"],
         run: index::run,
+    },
+    Kind {
+        name: "ask",
+        about: "generated questions, answered from the index with citations, by the model alone, and without the source",
+        needs: &["index"],
+        run: ask::run,
     },
     Kind {
         name: "evaluate",
