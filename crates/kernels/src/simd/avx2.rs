@@ -150,22 +150,6 @@ impl Simd for Pair {
         })
     }
     #[inline(always)]
-    fn sums(self, v: [Two; LANES]) -> Two {
-        wide!({
-            let halves = v.map(|v| _mm256_add_ps(v[0], v[1]));
-            [0, 8].map(|at| {
-                let h = |i: usize| halves[at + i];
-                let abcd = _mm256_hadd_ps(_mm256_hadd_ps(h(0), h(1)), _mm256_hadd_ps(h(2), h(3)));
-                let efgh = _mm256_hadd_ps(_mm256_hadd_ps(h(4), h(5)), _mm256_hadd_ps(h(6), h(7)));
-                _mm256_add_ps(
-                    _mm256_permute2f128_ps::<0x20>(abcd, efgh),
-                    _mm256_permute2f128_ps::<0x31>(abcd, efgh),
-                )
-            })
-        })
-    }
-
-    #[inline(always)]
     fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> Two {
         wide!([0, 32].map(|at| {
             let words = _mm256_loadu_si256(words.as_ptr().add(at).cast());

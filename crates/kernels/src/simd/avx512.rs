@@ -31,24 +31,6 @@ macro_rules! wide {
 
 // Functions, not closures: a closure is compiled without the level's instructions unless it is inlined.
 impl Wide {
-    /// Four vectors to [A, B, C, D] partial sums in each 128-bit part.
-    #[inline(always)]
-    fn quarters(self, a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
-        wide!({
-            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
-            let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
-            _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
-        })
-    }
-
-    /// Sums of neighbouring 128-bit parts, those of `a` first.
-    #[inline(always)]
-    fn halves(self, a: __m512, b: __m512) -> __m512 {
-        wide!(_mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)))
-    }
-
     /// Transposes the 4 × 4 matrix in each 128-bit part.
     #[inline(always)]
     fn turn_within(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
@@ -164,14 +146,6 @@ impl Simd for Wide {
     #[inline(always)]
     fn zero_below(self, value: __m512, x: __m512, bound: f32) -> __m512 {
         wide!(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(bound)), value))
-    }
-    #[inline(always)]
-    fn sums(self, v: [__m512; LANES]) -> __m512 {
-        let a = self.quarters(v[0], v[1], v[2], v[3]);
-        let b = self.quarters(v[4], v[5], v[6], v[7]);
-        let c = self.quarters(v[8], v[9], v[10], v[11]);
-        let d = self.quarters(v[12], v[13], v[14], v[15]);
-        self.halves(self.halves(a, b), self.halves(c, d))
     }
     #[inline(always)]
     fn sum(self, a: __m512) -> f32 {

@@ -43,8 +43,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn scale2(self, value: Self::V, power: Self::V) -> Self::V;
     /// `value` where `x >= bound`, else 0.
     fn zero_below(self, value: Self::V, x: Self::V, bound: f32) -> Self::V;
-    /// Lane i is the sum over the lanes of vector i, by one fixed tree.
-    fn sums(self, vectors: [Self::V; LANES]) -> Self::V;
 
     /// `(word >> shift) & mask` of each little-endian 32-bit word, as f32.
     fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> Self::V;

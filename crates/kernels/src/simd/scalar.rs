@@ -95,11 +95,6 @@ impl Simd for Scalar {
         from_fn(|i| if x[i] < bound { 0.0 } else { value[i] })
     }
     #[inline(always)]
-    fn sums(self, vectors: [Self::V; LANES]) -> Self::V {
-        vectors.map(|vector| self.sum(vector))
-    }
-
-    #[inline(always)]
     fn field(self, words: &[u8; 64], shift: u32, mask: i32) -> Self::V {
         from_fn(|i| {
             let word = u32::from_le_bytes(from_fn(|j| words[i * 4 + j]));

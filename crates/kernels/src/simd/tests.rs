@@ -32,24 +32,60 @@ fn exp_is_accurate() {
     }
 }
 
-struct Sums<'a>(&'a [f32]);
-impl Kernel for Sums<'_> {
-    type Output = ([f32; LANES], Vec<f32>);
+struct Across<'a>(&'a [f32]);
+impl Kernel for Across<'_> {
+    /// Sums, tops, transposition and codes of sixteen vectors.
+    type Output = [Vec<f32>; 4];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
-        let vectors = std::array::from_fn(|i| simd.load(lanes(self.0, i * LANES)));
-        let mut out = [0.0; LANES];
-        simd.store(simd.sums(vectors), &mut out);
-        (out, vectors.iter().map(|&v| simd.sum(v)).collect())
+        let mut rows = [simd.splat(0.0); LANES];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = simd.load(lanes(self.0, i * LANES));
+        }
+        let (mut turned, mut codes) = (vec![0.0; LANES * LANES], Vec::new());
+        for (i, row) in simd.turn(rows).into_iter().enumerate() {
+            simd.store(row, lanes_mut(&mut turned, i * LANES));
+        }
+        for &row in &rows {
+            let mut bytes = [0i8; LANES];
+            simd.store_codes(row, &mut bytes);
+            codes.extend(bytes.map(f32::from));
+        }
+        [rows.map(|row| simd.sum(row)).to_vec(), rows.map(|row| simd.top(row)).to_vec(), turned, codes]
     }
 }
 
 #[test]
-fn lane_sums_agree() {
-    let values: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
-    let expected: Vec<f32> = values.chunks(LANES).map(|row| row.iter().sum()).collect();
+fn operations_across_lanes_agree() {
+    // Halves, so that ties to even show; the sums are exact.
+    let values: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 * 0.5 - 25.0).collect();
+    let rows = || values.chunks(LANES);
+    let expected = [
+        rows().map(|row| row.iter().sum()).collect(),
+        rows().map(|row| row.iter().copied().fold(f32::MIN, f32::max)).collect(),
+        (0..256).map(|i| values[i % LANES * LANES + i / LANES]).collect(),
+        values.iter().map(|v| v.round_ties_even()).collect::<Vec<f32>>(),
+    ];
     for level in Level::available() {
-        let (together, alone) = dispatch(level, Sums(&values));
-        assert_eq!((&together[..], &alone), (&expected[..], &expected), "{level:?}");
+        assert_eq!(dispatch(level, Across(&values)), expected, "{level:?}");
+    }
+}
+
+/// Rounding differs with the order of a sum, so equal bits mean one order.
+#[test]
+fn the_order_of_a_sum_is_the_same_at_every_level() {
+    struct Sum<'a>(&'a [f32]);
+    impl Kernel for Sum<'_> {
+        type Output = u32;
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> u32 {
+            simd.sum(simd.load(lanes(self.0, 0))).to_bits()
+        }
+    }
+    for seed in 0..50 {
+        let values: Vec<f32> = (0..LANES).map(|i| ((seed * 16 + i) as f32 * 1.7).sin() * 1e3).collect();
+        let bits: Vec<u32> =
+            Level::available().into_iter().map(|level| dispatch(level, Sum(&values))).collect();
+        assert!(bits.iter().all(|b| *b == bits[0]), "{bits:?}");
     }
 }
