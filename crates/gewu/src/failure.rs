@@ -51,6 +51,22 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<ledger::Error>() {
         return !matches!(error, ledger::Error::File { .. } | ledger::Error::Database { .. });
     }
+    if let Some(error) = cause.downcast_ref::<data::Error>() {
+        return !matches!(
+            error,
+            data::Error::Io { .. } | data::Error::Ledger(_) | data::Error::Derived { .. }
+        );
+    }
+    if let Some(error) = cause.downcast_ref::<knowledge::Error>() {
+        use knowledge::Error;
+        return matches!(
+            error,
+            Error::EmptyCorpus | Error::RepeatedDocument(_) | Error::Pack { .. } | Error::Request(_)
+        );
+    }
+    if let Some(error) = cause.downcast_ref::<eval::Error>() {
+        return matches!(error, eval::Error::Request(_) | eval::Error::DamagedLog { .. });
+    }
     cause.is::<BadInput>() || cause.is::<toml::de::Error>()
 }
 

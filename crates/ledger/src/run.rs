@@ -123,6 +123,7 @@ impl Run {
     }
 
     fn assemble(folder: PathBuf, record: Record, lock: File) -> Result<Self, Error> {
+        remove_leftovers(&folder)?;
         let times = match fs::read(folder.join("times.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => BTreeMap::new(),
@@ -298,6 +299,19 @@ impl Run {
     fn save(&self) -> Result<(), Error> {
         write_json(&self.folder.join("run.json"), &self.record)
     }
+}
+
+/// Removes the hidden unfinished files that a killed process left beside their places.
+fn remove_leftovers(folder: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".partial") {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn lock(folder: &Path) -> Result<File, Error> {

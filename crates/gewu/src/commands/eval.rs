@@ -10,11 +10,14 @@ use crate::progress;
 use crate::recipe::Evaluate;
 use crate::stages::evaluate_options;
 
+/// Tokens of a perplexity window unless --context says otherwise, as in llama.cpp.
+const WINDOW: usize = 512;
+
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Score a model on the built-in tasks (`gewu list tasks`)
     Run(Tasks),
-    /// How well a model predicts a text
+    /// How well a model predicts a text, in windows of --context tokens (512), the second half of each scored
     Perplexity(Perplexity),
     /// Compare two scorecards item by item
     Compare(Compare),
@@ -57,9 +60,6 @@ pub(crate) struct Perplexity {
     /// The text
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
-    /// Tokens in a window; the second half of each is scored
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    window: usize,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -129,7 +129,7 @@ fn perplexity(arguments: &Perplexity) -> Result<()> {
         crate::failure::bad_input(format!("`{}` is not UTF-8: {error}", arguments.file.display()))
     })?;
     let mut model = arguments.model.open()?;
-    let result = eval::perplexity(&mut model, &text, arguments.window)?;
+    let result = eval::perplexity(&mut model, &text, arguments.model.context.unwrap_or(WINDOW))?;
     if arguments.json {
         return print_json(&result);
     }
