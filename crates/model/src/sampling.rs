@@ -165,14 +165,16 @@ pub(crate) fn most_likely(logits: &[f32]) -> u32 {
 mod tests {
     use super::*;
 
-    /// ln of 0.5, 0.25, 0.15, 0.1.
-    const LOGITS: [f32; 4] = [-0.693_147_2, -1.386_294_4, -1.897_12, -2.302_585_1];
+    /// The distribution (0.5, 0.25, 0.15, 0.1), as logits.
+    fn logits() -> [f32; 4] {
+        [0.5f32, 0.25, 0.15, 0.1].map(f32::ln)
+    }
 
     fn frequencies(options: &GenerateOptions) -> [f64; 4] {
         let mut sampler = Sampler::new(options, 4).unwrap();
         let mut counts = [0.0; 4];
         for position in 0..40_000 {
-            counts[sampler.choose(&LOGITS, position).token as usize] += 1.0 / 40_000.0;
+            counts[sampler.choose(&logits(), position).token as usize] += 1.0 / 40_000.0;
         }
         counts
     }
@@ -212,7 +214,7 @@ mod tests {
         let mut sampler = Sampler::new(&GenerateOptions::default(), 4).unwrap();
         assert_eq!(sampler.choose(&[1.0, 3.0, 3.0, 2.0], 0).token, 1);
         assert_eq!(most_likely(&[1.0, 3.0, 3.0, 2.0]), 1);
-        assert!((log_probability(&LOGITS, 0) - 0.5f64.ln()).abs() < 1e-6);
+        assert!((log_probability(&logits(), 0) - 0.5f64.ln()).abs() < 1e-6);
     }
 
     #[test]
