@@ -4,6 +4,7 @@ use crate::cpu::{self, Level};
 use crate::expect_len;
 use crate::pool::{self, Outputs};
 use crate::simd::{Kernel, LANES, Simd, dispatch, padded, store_padded};
+use std::ops::Range;
 
 /// silu(gate) · up, element by element: g / (1 + e^(−g)) · u (Shazeer 2020).
 ///
@@ -19,16 +20,11 @@ pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
 pub(crate) const PARALLEL: usize = 16 * 1024;
 
 pub(crate) fn swiglu_at(level: Level, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    let parts = if gate.len() < PARALLEL { 1 } else { pool::threads() };
-    let groups = gate.len().div_ceil(LANES);
-    let end = |i: usize| (groups * i / parts * LANES).min(gate.len());
-    let out = Outputs::new(out);
-    pool::run(parts, &|i| {
-        let range = end(i)..end(i + 1);
-        // SAFETY: parts are disjoint ranges.
-        let out = unsafe { out.range(range.start, range.len()) };
-        dispatch(level, Swiglu { gate: &gate[range.clone()], up: &up[range], out });
-    });
+    split(
+        gate.len(),
+        |range, out| dispatch(level, Swiglu { gate: &gate[range.clone()], up: &up[range], out }),
+        out,
+    );
 }
 
 struct Swiglu<'a> {
@@ -58,9 +54,29 @@ impl Kernel for Swiglu<'_> {
 pub fn add(a: &[f32], b: &[f32], out: &mut [f32]) {
     expect_len("add right side", b.len(), a.len());
     expect_len("add output", out.len(), a.len());
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        *out = a + b;
-    }
+    split(
+        a.len(),
+        |range, out| {
+            for ((out, a), b) in out.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
+                *out = a + b;
+            }
+        },
+        out,
+    );
+}
+
+/// Runs `part` over ranges of whole vectors, with the outputs of each.
+fn split(len: usize, part: impl Fn(Range<usize>, &mut [f32]) + Sync, out: &mut [f32]) {
+    let parts = if len < PARALLEL { 1 } else { pool::threads() };
+    let groups = len.div_ceil(LANES);
+    let end = |i: usize| (groups * i / parts * LANES).min(len);
+    let out = Outputs::new(out);
+    pool::run(parts, &|i| {
+        let range = end(i)..end(i + 1);
+        // SAFETY: parts are disjoint ranges.
+        let out = unsafe { out.range(range.start, range.len()) };
+        part(range, out);
+    });
 }
 
 /// The same in double precision.
@@ -71,6 +87,11 @@ pub mod naive {
             let g = f64::from(g);
             *out = (g / (1.0 + (-g).exp()) * f64::from(u)) as f32;
         }
+    }
+
+    /// See [`super::add`].
+    pub fn add(a: &[f32], b: &[f32], out: &mut [f32]) {
+        (0..out.len()).for_each(|i| out[i] = (f64::from(a[i]) + f64::from(b[i])) as f32);
     }
 }
 
@@ -90,6 +111,17 @@ mod tests {
                 let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs() + 1e-12;
                 assert!(out.iter().zip(&expected).all(close), "{level:?} {count}");
             }
+        }
+    }
+    #[test]
+    fn addition_matches_the_twin() {
+        for count in [0, 1, 17, 40_001] {
+            let a: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin() * 30.0).collect();
+            let b: Vec<f32> = (0..count).map(|i| (i as f32 * 0.11).cos()).collect();
+            let (mut out, mut expected) = (vec![f32::NAN; count], vec![0.0; count]);
+            add(&a, &b, &mut out);
+            naive::add(&a, &b, &mut expected);
+            assert_eq!(out, expected); // one rounding either way
         }
     }
 }

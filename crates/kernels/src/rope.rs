@@ -1,7 +1,9 @@
 //! Rotary position embedding (Su et al. 2021): each pair of channels (a, b) turns by an angle,
 //! (a·cos − b·sin, a·sin + b·cos).
 
+use crate::activation::PARALLEL;
 use crate::expect_len;
+use crate::pool::{self, Outputs};
 
 /// Which channels form a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,21 +85,60 @@ fn turn(
         let s = if back { -s } else { s };
         (a * c - b * s, a * s + b * c)
     };
-    for ((token, cos), sin) in
-        x.chunks_exact_mut(width).zip(cos.chunks_exact(half)).zip(sin.chunks_exact(half))
-    {
-        for head in token.chunks_exact_mut(head_dim) {
-            match style {
-                Style::Interleaved => {
-                    for ((pair, &c), &s) in head[..rotary].chunks_exact_mut(2).zip(cos).zip(sin) {
-                        (pair[0], pair[1]) = turned(pair[0], pair[1], c, s);
+    let parts = if x.len() < PARALLEL { 1 } else { pool::threads().min(tokens) };
+    let x = Outputs::new(x);
+    pool::run(parts, &|i| {
+        let (from, to) = (tokens * i / parts, tokens * (i + 1) / parts);
+        // SAFETY: parts are disjoint ranges of tokens.
+        let x = unsafe { x.range(from * width, (to - from) * width) };
+        let (cos, sin) = (&cos[from * half..], &sin[from * half..]);
+        for ((token, cos), sin) in
+            x.chunks_exact_mut(width).zip(cos.chunks_exact(half)).zip(sin.chunks_exact(half))
+        {
+            for head in token.chunks_exact_mut(head_dim) {
+                match style {
+                    Style::Interleaved => {
+                        for ((pair, &c), &s) in head[..rotary].chunks_exact_mut(2).zip(cos).zip(sin) {
+                            (pair[0], pair[1]) = turned(pair[0], pair[1], c, s);
+                        }
+                    }
+                    Style::HalfSplit => {
+                        let (first, second) = head[..rotary].split_at_mut(half);
+                        for (((a, b), &c), &s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                            (*a, *b) = turned(*a, *b, c, s);
+                        }
                     }
                 }
-                Style::HalfSplit => {
-                    let (first, second) = head[..rotary].split_at_mut(half);
-                    for (((a, b), &c), &s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-                        (*a, *b) = turned(*a, *b, c, s);
-                    }
+            }
+        }
+    });
+}
+
+/// The same in double precision, straight from positions and frequencies.
+pub mod naive {
+    use super::Style;
+
+    /// See [`super::rope`]; `x` is positions × heads × head_dim, two channels per frequency turn.
+    pub fn rope(
+        x: &mut [f32],
+        heads: usize,
+        head_dim: usize,
+        positions: &[u32],
+        frequencies: &[f32],
+        style: Style,
+    ) {
+        for (token, &position) in positions.iter().enumerate() {
+            for head in 0..heads {
+                let head = &mut x[(token * heads + head) * head_dim..][..head_dim];
+                for (pair, &frequency) in frequencies.iter().enumerate() {
+                    let (a, b) = match style {
+                        Style::Interleaved => (2 * pair, 2 * pair + 1),
+                        Style::HalfSplit => (pair, pair + frequencies.len()),
+                    };
+                    let (sin, cos) = (f64::from(position) * f64::from(frequency)).sin_cos();
+                    let (x, y) = (f64::from(head[a]), f64::from(head[b]));
+                    head[a] = (x * cos - y * sin) as f32;
+                    head[b] = (x * sin + y * cos) as f32;
                 }
             }
         }
@@ -135,5 +176,21 @@ mod tests {
         let (cos, sin) = angles(&[3], &frequencies(4, 100.0));
         assert_eq!(cos, [3f64.cos() as f32, (3.0 * f64::from(0.1f32)).cos() as f32]);
         assert_eq!(sin, [3f64.sin() as f32, (3.0 * f64::from(0.1f32)).sin() as f32]);
+    }
+    #[test]
+    fn both_styles_match_the_twin() {
+        for (tokens, heads, dim, rotary) in [(1, 1, 2, 2), (5, 3, 20, 14), (70, 9, 64, 64)] {
+            let x: Vec<f32> = (0..tokens * heads * dim).map(|i| (i as f32 * 0.37).sin()).collect();
+            let positions: Vec<u32> = (0..tokens as u32).map(|i| i * 131 + 7).collect();
+            let frequencies = frequencies(rotary, 10000.0);
+            let (cos, sin) = angles(&positions, &frequencies);
+            for style in [Style::Interleaved, Style::HalfSplit] {
+                let (mut y, mut expected) = (x.clone(), x.clone());
+                rope(&mut y, heads, dim, rotary, &cos, &sin, style);
+                naive::rope(&mut expected, heads, dim, &positions, &frequencies, style);
+                let error = y.iter().zip(&expected).fold(0f32, |e, (a, b)| e.max((a - b).abs()));
+                assert!(error < 3e-7, "{style:?} {tokens} tokens: off by {error}");
+            }
+        }
     }
 }

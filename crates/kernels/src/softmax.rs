@@ -100,6 +100,14 @@ pub mod naive {
             row.iter_mut().for_each(|v| *v = ((f64::from(*v) - f64::from(top)).exp() / sum) as f32);
         }
     }
+
+    /// See [`super::log_softmax`]: ln(e^x / Σ e^x) as it stands, for logits that do not overflow e^x.
+    pub fn log_softmax(x: &mut [f32], width: usize) {
+        for row in x.chunks_exact_mut(width) {
+            let sum: f64 = row.iter().map(|&v| f64::from(v).exp()).sum();
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) - sum.ln()) as f32);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,5 +142,19 @@ mod tests {
         assert_eq!(argmax(&[1.0, f32::NAN, 3.0, 3.0]), Some(2));
         assert_eq!(argmax(&[f32::NAN]), None);
         assert_eq!(argmax(&[f32::NEG_INFINITY]), Some(0));
+    }
+    #[test]
+    fn log_softmax_matches_the_twin() {
+        for width in [1, 5, 300] {
+            let x: Vec<f32> = (0..width * 3).map(|i| (i as f32 * 0.9).sin() * 50.0).collect();
+            let (mut y, mut expected) = (x.clone(), x);
+            log_softmax(&mut y, width);
+            naive::log_softmax(&mut expected, width);
+            assert!(y.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 2e-7 * b.abs().max(1.0)));
+        }
+        // Where e^x itself would overflow.
+        let mut large = [3e4, 3e4];
+        log_softmax(&mut large, 2);
+        assert!(large.iter().all(|v| (v + std::f32::consts::LN_2).abs() < 1e-6), "{large:?}");
     }
 }

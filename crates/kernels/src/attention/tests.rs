@@ -1,6 +1,7 @@
 //! Odd shapes and every rule at every level against the twin; the whole against its parts; chunks.
 use super::*;
 use crate::cpu::Level;
+use crate::pool;
 
 fn floats(count: usize, phase: f32) -> Vec<f32> {
     (0..count).map(|i| ((i as f32 * 1.37 + phase).sin() * 43.7).fract() * 2.0).collect()
@@ -67,5 +68,24 @@ fn bits_do_not_depend_on_chunks() {
             }
             assert_eq!(whole, cut, "{level:?} {shape:?}");
         }
+    });
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    each(|shape| {
+        let (q, k, v) = inputs(shape);
+        let level = Level::best();
+        let run = || {
+            let mut out = vec![f32::NAN; q.len()];
+            fused::attention(level, shape, &q, &k, &v, &mut out);
+            out
+        };
+        let expected = run();
+        for threads in [1, 2, 3, 7] {
+            pool::set_threads(threads);
+            assert_eq!(run(), expected, "{threads} threads: {shape:?}");
+        }
+        pool::set_threads(0);
     });
 }

@@ -253,4 +253,4 @@ impl Kernel for Part<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
