@@ -196,6 +196,13 @@ impl Recipe {
                 self.evaluate.profile
             ));
         }
+        for task in &self.evaluate.tasks {
+            if tasks::find(task).is_none() {
+                let nearest = keys::nearest(task, tasks::tasks().map(|task| task.name()));
+                return fail(format!("there is no task `{task}`; nearest: {}", nearest.join(", ")));
+            }
+        }
+        crate::stages::evaluate_options(&self.evaluate, self.seed)?;
         if self.pull.model.is_empty()
             && let Some(stage) =
                 self.stages.iter().find(|stage| ["ask", "evaluate"].contains(&stage.as_str()))

@@ -44,6 +44,8 @@ fn mistakes_are_named() {
         ("seed = 'x'", "integer"),
         ("stages = ['pull']\nname = '../x'", "folder"),
         ("stages = ['pull', 'govern', 'evaluate']\n[pull]\nmodel = ''", "needs a model"),
+        ("stages = ['pull']\n[evaluate]\ntasks = ['logic']", "logic_choice"),
+        ("stages = ['pull']\n[evaluate]\nlanguages = ['fr']", "`fr`"),
         ("stages = [", "recipe"),
         ("", "empty"),
     ] {
