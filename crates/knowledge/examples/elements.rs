@@ -1,17 +1,18 @@
 //! Measures `ask` over the element database or a folder: `elements MODEL SOURCE [N] [SEED]`; JSON on standard output,
-//! failures on standard error.
+//! failures on standard error. A file instead of N: its lines are asked, answers on standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::{io::Write, path::Path};
 
-use knowledge::{Arm, AskOptions, ELEMENT_TABLES, Pack, Verdict, evaluate, questions};
+use knowledge::{Arm, AskOptions, ELEMENT_TABLES, Pack, Verdict, ask, evaluate, questions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, source, rest @ ..] = arguments.as_slice() else {
         return Err("usage: elements MODEL SOURCE [N] [SEED]".into());
     };
-    let count = rest.first().map_or(Ok(500), |n| n.parse())?;
+    let asked = rest.first().map(std::fs::read_to_string).and_then(Result::ok);
+    let count = rest.first().filter(|_| asked.is_none()).map_or(Ok(500), |n| n.parse())?;
     let seed = rest.get(1).map_or(Ok(1), |n| n.parse())?;
     let folder = std::env::temp_dir().join(format!("gewu-elements-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
@@ -35,6 +36,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         started.elapsed()
     )?;
     let mut model = model::Local::open(Path::new(model), &model::LoadOptions::default())?;
+    if let Some(lines) = asked {
+        for line in lines.lines().filter(|l| !l.trim().is_empty()) {
+            let answer = ask(&pack, &mut model, line, &AskOptions::default())?;
+            let places: Vec<String> =
+                answer.citations.iter().map(|c| format!("{} {}..{}", c.locator, c.start, c.end)).collect();
+            let shown = if answer.abstained { "(no answer)" } else { &answer.text };
+            writeln!(std::io::stdout(), "{line}\t{shown}\t{}\t{}", places.join("; "), answer.reason)?;
+        }
+        return Ok(std::fs::remove_dir_all(&folder)?);
+    }
     let questions = questions::generate(&pack, count, seed)?;
     let started = std::time::Instant::now();
     let result = evaluate(&pack, &mut model, &questions, &AskOptions::default(), &mut |_, _| {})?;

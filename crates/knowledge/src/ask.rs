@@ -5,12 +5,12 @@ use model::{GenerateOptions, LanguageModel};
 use crate::{
     Answer, AskOptions, Citation, Error, Hit, Pack, Role, Support,
     check::{self, Claim},
-    cloze,
-    number::is_number,
+    cloze, definition,
+    number::{all_occur, is_number},
     pack::Span,
     passage::{sentences, word_count},
     prompt,
-    support::{Candidate, Retrieved, coverage, fuse, retrieve},
+    support::{Candidate, Retrieved, Weights, fuse, retrieve},
 };
 
 /// Answers a question from a pack.
@@ -139,8 +139,12 @@ fn sentence_of_value(
     let Span { document, start, end } = chosen.fact.place;
     let text = pack.document(document)?.text;
     let spans = sentences(&text, start, end);
+    // A description begins with what the thing is.
+    let description =
+        pack.lexicon.relation(chosen.fact.relation).is_some_and(|r| r.key.ends_with(".description"));
     let (index, calls) = match spans.iter().position(|&(s, e)| check::stands_in(said, &text[s..e])) {
         Some(index) => (index, 0),
+        None if description => (0, 0),
         None => {
             let texts: Vec<String> = spans.iter().map(|&(s, e)| text[s..e].to_owned()).collect();
             (likeliest(model, prompt, &texts)?[0], 1)
@@ -209,7 +213,18 @@ pub(crate) fn cite_hit(pack: &Pack, hit: &Hit, start: usize, end: usize) -> Resu
     cite(pack, Span { document: number, start, end }, Role::Passage, "")
 }
 
-/// A free question over text: the best sentences of passages that cover what is asked.
+/// Coverage demanded of a sentence when the question asks for a known relation of something the pack does not know.
+const STRICT_COVERAGE: f64 = 0.9;
+
+/// A sentence of a passage with the share of the question that it, its heading and the sentence before it cover.
+struct Sentence<'a> {
+    hit: &'a Hit,
+    start: usize,
+    end: usize,
+    covered: f64,
+}
+
+/// A free question over text: the sentence that covers what is asked, if there is one.
 fn from_passages(
     pack: &Pack,
     model: &mut dyn LanguageModel,
@@ -218,40 +233,60 @@ fn from_passages(
     found: &Retrieved,
     support: Vec<Support>,
 ) -> Result<Answer, Error> {
-    let mut best: Option<(f64, &Hit)> = None;
-    for hit in found.hits.iter().take(options.support.max(1)) {
-        let covered = coverage(pack, question, &format!("{} {}", hit.heading, hit.text))?;
-        if best.is_none_or(|(most, _)| covered > most) {
-            best = Some((covered, hit));
+    let subject = definition::subject(question);
+    let weights = Weights::of(pack, question)?;
+    // What is asked of the named thing must stand in the sentence itself, not merely near it.
+    let mut rest = question.to_owned();
+    for mention in found.linked.mentions.iter().rev() {
+        rest.replace_range(mention.start..mention.end, " ");
+    }
+    let rest_weights = Weights::of(pack, &rest)?;
+    let named = !found.linked.mentions.is_empty() && subject.is_none();
+    let mut scored = Vec::new();
+    for hit in found.hits.iter().filter(|h| !h.cells).take(options.support.max(1)) {
+        let mut before = 0;
+        for (start, end) in sentences(&hit.text, 0, hit.text.len()) {
+            let defines = subject.is_none_or(|s| definition::begins_with(&hit.text[start..end], s));
+            let read = format!("{} {}", hit.heading, &hit.text[before..end]);
+            // A number in the question names something: an isotope, a year. It must be there.
+            let own = format!("{} {}", hit.heading, &hit.text[start..end]);
+            let asked = !named || rest_weights.coverage(&own) >= options.coverage;
+            if defines && asked && all_occur(question, &read) {
+                scored.push(Sentence { hit, start, end, covered: weights.coverage(&read) });
+            }
+            before = start;
         }
     }
-    let Some((confidence, hit)) = best else {
+    scored.sort_by(|a, b| b.covered.total_cmp(&a.covered));
+    let Some(best) = scored.first() else {
         return Ok(Answer::abstain("nothing in the source matches the question", support, 0.0));
     };
-    if confidence < options.coverage {
-        let reason = format!("the best passage covers {:.0} % of the question", confidence * 100.0);
+    let (confidence, hit) = (best.covered, best.hit);
+    let demanded = if found.linked.relations.is_empty() {
+        options.coverage
+    } else {
+        STRICT_COVERAGE.max(options.coverage)
+    };
+    if confidence < demanded {
+        let reason = format!("the best sentence covers {:.0} % of the question", confidence * 100.0);
         return Ok(Answer::abstain(reason, support, confidence));
     }
+    // Only sentences nearly as good as the best may be the answer.
+    scored.retain(|s| s.hit == hit && s.covered >= (confidence - 0.15).max(demanded));
+    scored.truncate(4);
     let prompt = prompt::passage(&hit.text, question);
     let text = generate(model, &prompt, options.max_tokens)?;
-    let mut calls = 1;
-    let span = match check::find(&text, &hit.text) {
-        Some((start, end)) if word_count(&text) >= 1.0 => (start, end),
-        _ => {
-            // Sentences that share nothing with the question are no answer.
-            let mut scored = Vec::new();
-            for (start, end) in sentences(&hit.text, 0, hit.text.len()) {
-                scored.push((coverage(pack, question, &hit.text[start..end])?, start, end));
-            }
-            scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-            scored.truncate(4);
-            if scored.is_empty() {
-                return Ok(Answer::abstain("the passage has no sentence", support, confidence));
-            }
-            let texts: Vec<String> = scored.iter().map(|&(_, s, e)| hit.text[s..e].to_owned()).collect();
+    let within = scored.iter().find_map(|s| {
+        let (start, end) = check::find(&text, &hit.text[s.start..s.end])?;
+        Some((s.start + start, s.start + end))
+    });
+    let (span, calls) = match within {
+        Some(span) => (span, 1),
+        None if scored.len() == 1 => ((scored[0].start, scored[0].end), 1),
+        None => {
+            let texts: Vec<String> = scored.iter().map(|s| hit.text[s.start..s.end].to_owned()).collect();
             let order = likeliest(model, &prompt, &texts)?;
-            calls += 1;
-            (scored[order[0]].1, scored[order[0]].2)
+            ((scored[order[0]].start, scored[order[0]].end), 2)
         }
     };
     let mut answer =

@@ -112,7 +112,7 @@ fn write(
             })
         });
         let owner = entity.map(|e| facts.entities[e].document as i64);
-        for (passage, extra) in passages_of(document) {
+        for (passage, extra, cells) in passages_of(document) {
             // Table rows are found by what they are about: the entity's names and the wordings of the column.
             let about = names.as_ref().map(|n| n.join(" ")).unwrap_or_default();
             let title = document.title.as_deref().unwrap_or_default();
@@ -128,8 +128,8 @@ fn write(
                 None => passage.heading.clone(),
             };
             transaction.execute(
-                "INSERT INTO passages (document, owner, first, last, heading) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![number as i64, owner, passage.start as i64, passage.end as i64, heading],
+                "INSERT INTO passages (document, owner, first, last, heading, cells) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![number as i64, owner, passage.start as i64, passage.end as i64, heading, cells],
             )?;
             let id = transaction.last_insert_rowid();
             transaction
@@ -209,10 +209,10 @@ fn write_facts(
 }
 
 /// The passages of a document, each with the words questions use for it. A row gives one passage per column of
-/// prose and one of its short columns.
-fn passages_of(document: &Document) -> Vec<(Passage, String)> {
+/// prose and one for each stretch of short columns, marked as cells.
+fn passages_of(document: &Document) -> Vec<(Passage, String, bool)> {
     let Some(record) = &document.record else {
-        return passage::passages(&document.text).into_iter().map(|p| (p, String::new())).collect();
+        return passage::passages(&document.text).into_iter().map(|p| (p, String::new(), false)).collect();
     };
     const PROSE_WORDS: f64 = 6.0;
     let mut out = Vec::new();
@@ -234,14 +234,72 @@ fn passages_of(document: &Document) -> Vec<(Passage, String)> {
         for piece in passage::passages(&document.text[start..end]) {
             let passage =
                 Passage { start: start + piece.start, end: start + piece.end, heading: heading.clone() };
-            out.push((passage, extra.clone()));
+            out.push((passage, extra.clone(), false));
         }
     }
     for (start, end) in short {
-        out.push((Passage { start, end, heading: String::new() }, String::new()));
+        out.push((Passage { start, end, heading: String::new() }, String::new(), true));
     }
     if out.is_empty() && !document.text.trim().is_empty() {
-        out.extend(passage::passages(&document.text).into_iter().map(|p| (p, String::new())));
+        out.extend(passage::passages(&document.text).into_iter().map(|p| (p, String::new(), true)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{elements, pack, prose};
+
+    #[test]
+    fn the_same_documents_give_the_same_bytes() {
+        let (_a, first) = pack(&elements());
+        let (_b, second) = pack(&elements());
+        assert_eq!(std::fs::read(first.path()).unwrap(), std::fs::read(second.path()).unwrap());
+    }
+
+    #[test]
+    fn nothing_to_compile_is_an_error_and_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path().join("l.sqlite")).unwrap();
+        let target = folder.path().join("pack");
+        for documents in [vec![], vec![prose("a.txt", " \n")]] {
+            let error = Pack::build(&documents, &target, &mut ledger, &mut |_, _| {}).unwrap_err();
+            assert!(matches!(error, Error::EmptyCorpus), "{error}");
+        }
+        let twice = vec![prose("a.txt", "x"), prose("a.txt", "x")];
+        let error = Pack::build(&twice, &target, &mut ledger, &mut |_, _| {}).unwrap_err();
+        assert!(matches!(error, Error::RepeatedDocument(_)));
+        assert!(!target.join(FILE_NAME).exists());
+    }
+
+    #[test]
+    fn damaged_packs_are_refused() {
+        let (_dir, built) = pack(&elements());
+        let path = built.path().to_owned();
+        drop(built);
+        let bytes = std::fs::read(&path).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut blown = bytes.clone();
+        blown[4096..].fill(0x5a);
+        for (name, content) in
+            [("cut", &bytes[..bytes.len() / 2]), ("text", b"not a pack"), ("empty", b""), ("blown", &blown)]
+        {
+            let file = folder.path().join(name);
+            std::fs::write(&file, content).unwrap();
+            let error = Pack::open(&file).map(|p| p.size()).unwrap_err();
+            assert!(matches!(error, Error::Pack { .. }), "{name}: {error}");
+        }
+        assert!(Pack::open(folder.path().join("absent")).unwrap_err().to_string().contains("no such file"));
+        // A flipped byte inside a text is found when that text is to be cited.
+        let mut flipped = bytes.clone();
+        let places: Vec<usize> =
+            (0..bytes.len()).filter(|&i| bytes[i..].starts_with(b"density: 19.3")).collect();
+        places.iter().for_each(|&i| flipped[i + 9] = b'8');
+        let file = folder.path().join("flipped");
+        std::fs::write(&file, flipped).unwrap();
+        let opened = Pack::open(&file).unwrap();
+        let error = crate::look_up(&opened, "What is the density of gold?", &Default::default()).unwrap_err();
+        assert!(error.to_string().contains("not the one that was stored"), "{error}");
+    }
 }

@@ -17,8 +17,8 @@ pub(crate) struct Gap {
     pub(crate) right: String,
 }
 
-/// Words on each side of the gap that must fit.
-const SIDE: usize = 8;
+/// Passages looked at; a statement of common words ranks low.
+const CLOZE_HITS: usize = 24;
 /// Longest filling, in words or ideographs.
 const LONGEST: usize = 8;
 
@@ -49,8 +49,7 @@ struct Filling {
 fn fillings(hits: &[Hit], gap: &Gap) -> Vec<Filling> {
     let words = |text: &str| tokens(text).into_iter().map(|t| t.0).collect::<Vec<_>>();
     let (left, right) = (words(&gap.left), words(&gap.right));
-    let left = &left[left.len().saturating_sub(SIDE)..];
-    let right = &right[..right.len().min(SIDE)];
+    let (left, right) = (left.as_slice(), right.as_slice());
     let mut out = Vec::new();
     for (hit, found) in hits.iter().enumerate() {
         let held = tokens(&found.text);
@@ -64,7 +63,8 @@ fn fillings(hits: &[Hit], gap: &Gap) -> Vec<Filling> {
             for to in from + 1..=held.len().min(from + LONGEST) {
                 let fits =
                     held.len() - to >= right.len() && held[to..].iter().zip(right).all(|(a, b)| a.0 == *b);
-                if fits && (!right.is_empty() || ends_sentence(&found.text[held[to - 1].2..])) {
+                let crosses = held[from..to].windows(2).any(|w| crosses(&found.text[w[0].2..w[1].1]));
+                if fits && !crosses && (!right.is_empty() || ends_sentence(&found.text[held[to - 1].2..])) {
                     let (start, end) = (held[from].1, held[to - 1].2);
                     out.push(Filling { hit, start, end, text: found.text[start..end].to_owned() });
                 }
@@ -74,9 +74,20 @@ fn fillings(hits: &[Hit], gap: &Gap) -> Vec<Filling> {
     out
 }
 
+const ENDS: [char; 8] = ['。', '！', '？', '；', '!', '?', ';', '\n'];
+
+/// Whether the text between two words holds the end of a sentence.
+fn crosses(between: &str) -> bool {
+    between.contains(ENDS) || between.contains(". ")
+}
+
+/// Whether a sentence ends where `rest` begins.
 fn ends_sentence(rest: &str) -> bool {
-    rest.trim_start_matches([')', '"', '”']).starts_with(['.', '。', '!', '?', '！', '？', ';', '；', '\n'])
-        || rest.trim().is_empty()
+    let rest = rest.trim_start_matches([')', '"', '”']);
+    let dot = rest
+        .strip_prefix('.')
+        .is_some_and(|after| after.is_empty() || after.starts_with(char::is_whitespace));
+    dot || rest.starts_with(ENDS) || rest.trim().is_empty()
 }
 
 /// Answers a statement with a gap.
@@ -88,8 +99,11 @@ pub(crate) fn fill(
     options: &AskOptions,
     exclude: &[i64],
 ) -> Result<Answer, Error> {
-    let hits =
-        pack.search_without(&format!("{} {}", gap.left, gap.right), options.support.max(1) * 2, exclude)?;
+    let hits = pack.search_without(
+        &format!("{} {}", gap.left, gap.right),
+        options.support.max(CLOZE_HITS),
+        exclude,
+    )?;
     let support: Vec<Support> = hits
         .iter()
         .map(|h| Support {
@@ -100,6 +114,7 @@ pub(crate) fn fill(
             kind: SupportKind::Passage,
             score: h.score,
         })
+        .take(options.support.max(1))
         .collect();
     let found = fillings(&hits, gap);
     let Some(first) = found.first() else {
@@ -149,6 +164,7 @@ mod tests {
             end: 0,
             heading: String::new(),
             text: "Used in electronics, jewelry and coins. 金用于电子工业和首饰。".into(),
+            cells: false,
             score: 1.0,
         };
         assert_eq!(fillings(std::slice::from_ref(&hit), &gap)[0].text, "electronics");

@@ -5,7 +5,11 @@ use std::sync::OnceLock;
 use data::Document;
 use regex::Regex;
 
-use crate::passage::sentences;
+use crate::{
+    check::tokens,
+    passage::sentences,
+    terms::{is_stop, stem},
+};
 
 /// A term and what it means; the span is the meaning's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ fn english() -> &'static Regex {
     static PATTERN: OnceLock<Regex> = OnceLock::new();
     PATTERN.get_or_init(|| {
         let term = r"(?:(?:The|A|An|the|a|an) )?(?:term )?[“\x22]?([\p{L}][\p{L}\p{N}'’-]*(?: [\p{L}\p{N}'’-]+){0,4}?)[”\x22]?";
-        let verb = r"(?:is|are) defined as|refers to|refer to|is the (?:term|name|study|process|amount|ability|branch) (?:for |of |by )?|means(?: that)?";
+        let verb = r"(?:is|are) defined as|refers to|refer to|is the (?:term|name|study|process|amount|ability|branch) (?:for |of |by )?";
         Regex::new(&format!(r"^{term} (?:{verb}) ?(.{{15,}})$")).expect("the pattern is constant")
     })
 }
@@ -34,6 +38,39 @@ fn chinese() -> &'static Regex {
         let verb = r"(?:（[^）]*）)?(?:，|,)?(?:就是指|是指|指的是|的定义是|被定义为|定义为|是一种|，是)";
         Regex::new(&format!(r"^(?:所谓)?{term}{verb}(.{{4,}})$")).expect("the pattern is constant")
     })
+}
+
+/// The subject of a question that asks what something is and nothing else: `What is scarcity?`, `什么是稀缺？`.
+/// `What is the capital of France?` asks for something else.
+pub(crate) fn subject(question: &str) -> Option<&str> {
+    static PATTERN: OnceLock<Regex> = OnceLock::new();
+    let pattern = PATTERN.get_or_init(|| {
+        let term = "(?:an? |the )?(?:term )?";
+        let asks = format!(
+            "(?:define|what does|what (?:is|are) the (?:meaning|definition) of) {term}(?P<a>[^?]+?)(?: mean)?"
+        );
+        let is = "what (?:is|are) (?P<the>the )?(?:an? )?(?P<b>[^?]+?)";
+        let chinese = "(?:请问)?什么是(?P<c>[^？?]+)|(?P<d>[^？?，]+?)(?:是什么意思|的定义是什么|是什么)";
+        Regex::new(&format!(r"^\s*(?:(?i:{asks}|{is})|{chinese})[?？.。]*\s*$"))
+            .expect("the pattern is constant")
+    });
+    let found = pattern.captures(question)?;
+    let subject = ["a", "b", "c", "d"].iter().find_map(|name| found.name(name))?.as_str().trim();
+    let phrase = subject.split_whitespace().any(|w| is_stop(&w.to_lowercase()));
+    let other = found.name("the").is_some() && phrase;
+    (!other && subject.split_whitespace().count() <= 8 && !subject.contains('的')).then_some(subject)
+}
+
+/// Whether a sentence says what `subject` is: starts with it, then a verb of being.
+pub(crate) fn begins_with(sentence: &str, subject: &str) -> bool {
+    let words = |text: &str| tokens(text).into_iter().map(|t| stem(&t.0)).collect::<Vec<_>>();
+    let (mut held, wanted) = (words(sentence), words(subject));
+    if held.first().is_some_and(|w| ["a", "an", "the"].contains(&w.as_str())) {
+        held.remove(0);
+    }
+    let verb = held.get(wanted.len()).map_or("", String::as_str);
+    held.starts_with(&wanted)
+        && ["is", "ar", "are", "was", "wa", "mean", "refer", "describ", "是", "指", "即"].contains(&verb)
 }
 
 /// The definitions of a document: those its reader found (metadata `definition: term`), then defining sentences.
@@ -62,8 +99,9 @@ pub(crate) fn definitions(document: &Document) -> Vec<Definition> {
         let pronoun =
             ["it", "this", "that", "which", "these", "they", "he", "she", "we", "what", "there", "one"]
                 .contains(&term.to_lowercase().split(' ').next().unwrap_or(""));
+        let verb = [" are", " is"].iter().any(|v| term.ends_with(v));
         let known = out.iter().any(|d| d.term.eq_ignore_ascii_case(term));
-        if pronoun || known || term.starts_with(['它', '这', '其', '我', '你', '他', '她']) {
+        if pronoun || verb || known || term.starts_with(['它', '这', '其', '我', '你', '他', '她']) {
             continue;
         }
         out.push(Definition { term: term.to_owned(), meaning: sentence.to_owned(), start, end });
@@ -90,5 +128,26 @@ mod tests {
         for definition in &found {
             assert_eq!(&document.text[definition.start..definition.end], definition.meaning);
         }
+    }
+
+    #[test]
+    fn questions_for_a_definition_are_told_from_others() {
+        for (question, expected) in [
+            ("What is scarcity?", Some("scarcity")),
+            ("What does opportunity cost mean?", Some("opportunity cost")),
+            ("Define utility.", Some("utility")),
+            ("什么是机会成本？", Some("机会成本")),
+            ("机会成本是什么意思？", Some("机会成本")),
+            ("What is the meaning of unit of account?", Some("unit of account")),
+            ("What is certificate of deposit (CD)?", Some("certificate of deposit (CD)")),
+            ("What is the money supply?", Some("money supply")),
+            ("What is the capital of France?", None),
+            ("Who discovered gold?", None),
+            ("金的熔点是什么？", None),
+        ] {
+            assert_eq!(subject(question), expected, "{question}");
+        }
+        assert!(begins_with("A monopoly is a market with one seller.", "monopoly"));
+        assert!(!begins_with("Every monopoly is costly.", "monopoly"));
     }
 }

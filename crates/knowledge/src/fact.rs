@@ -178,7 +178,10 @@ pub(crate) fn compile(documents: &[Document]) -> Facts {
         for (field, place) in record.fields.iter().zip(field_places(document, record)) {
             let Some((start, end)) = place else { continue };
             let skip = field.value.trim().is_empty() || QUALIFIERS.contains(&field.name.as_str());
-            if skip || (field.name == "id" && record.table != "elements") {
+            // The cell that says whom the row is about is no fact of its own.
+            let link =
+                title(record).is_none() && keys.contains_key(&(field.name.clone(), field.value.clone()));
+            if skip || link || (field.name == "id" && record.table != "elements") {
                 continue;
             }
             let meaning = meanings.get(&(record.table.clone(), field.name.clone()));
@@ -249,7 +252,7 @@ fn referred(
     let target =
         [table, plural.as_str()].iter().find_map(|t| named.get(&((*t).to_owned(), key.to_owned())))?;
     let document = documents.get(*target)?;
-    let row = document.record.as_ref()?;
+    let row = document.record.as_ref().filter(|r| r.table != record.table)?;
     let name = title(row)?;
     let at = row.fields.iter().position(|f| f.value.trim() == name)?;
     let (start, end) = field_places(document, row).get(at).copied().flatten()?;

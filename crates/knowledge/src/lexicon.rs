@@ -120,7 +120,15 @@ impl Lexicon {
             mention.entities.retain(|e| self.entities.get(e).is_some_and(|(_, d)| !exclude.contains(d)));
         }
         mentions.retain(|m| !m.entities.is_empty());
-        Linked { relations: self.relations_in(question, &mentions), mentions }
+        let mut relations = self.relations_in(question, &mentions);
+        // `The element with atomic number 67` names the element; the question is about something else.
+        let by_number = mentions.iter().any(|m| self.numbers.contains_key(&question[m.start..m.end]));
+        let is_number =
+            |r: &(i64, usize)| self.relation(r.0).is_some_and(|r| r.key.ends_with(".atomic_number"));
+        if by_number && !relations.iter().all(is_number) {
+            relations.retain(|r| !is_number(r));
+        }
+        Linked { relations, mentions }
     }
 
     fn mentions(&self, question: &str) -> Vec<Mention> {
@@ -195,6 +203,8 @@ impl Lexicon {
             .filter(|(s, e, _)| !mentions.iter().any(|m| m.start <= *s && *e <= m.end))
             .map(|(s, e, _)| stem(&question[s..e].to_lowercase()))
             .collect();
+        // `The source reports …` speaks of the source of the answer.
+        let words = without_source(words);
         // Names are blanked, so that no wording reaches into them.
         let mut masked = question.to_lowercase();
         if masked.len() == question.len() {
@@ -221,6 +231,18 @@ impl Lexicon {
         best.sort_by_key(|&(relation, weight)| (std::cmp::Reverse(weight), relation));
         best
     }
+}
+
+fn without_source(mut words: Vec<String>) -> Vec<String> {
+    let speaks = |w: &[String]| {
+        w[0] == "the"
+            && w[1] == "sourc"
+            && ["report", "giv", "list", "say", "stat", "nam"].contains(&w[2].as_str())
+    };
+    if let Some(at) = words.windows(3).position(speaks) {
+        words.drain(at..at + 3);
+    }
+    words
 }
 
 fn singular(key: &str) -> &str {
@@ -318,7 +340,8 @@ mod tests {
             ("金的熔点是多少？", "Gold", "phasetransitions.melting_point"),
             ("水银的密度是多少？", "Mercury", "elements.density"),
             ("铟是哪一年被发现的？", "Indium", "elements.discovery_year"),
-            ("原子序数为79的元素叫什么？", "Gold", "elements.atomic_number"),
+            ("原子序数为79的元素的密度？", "Gold", "elements.density"),
+            ("For gold, what series does the source report?", "Gold", "elements.series_id"),
         ] {
             let found = link(question);
             assert_eq!(found, (vec![name.to_owned()], Some(relation.to_owned())), "{question}");

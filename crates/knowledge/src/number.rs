@@ -151,11 +151,11 @@ const UNITS: &[&[&str]] = &[
 /// The canonical symbol of a unit, or the text itself without spaces at the ends.
 pub(crate) fn unit_symbol(text: &str) -> &str {
     let text = text.trim().trim_end_matches(['.', '。', '，', ',', ';']);
-    let same = |spelling: &&str| {
+    let same = |spelling: &str| {
         // Symbols are told apart by case (K, k); names are not.
-        *spelling == text || (spelling.chars().count() > 3 && spelling.eq_ignore_ascii_case(text))
+        spelling == text || (spelling.chars().count() > 3 && spelling.eq_ignore_ascii_case(text))
     };
-    UNITS.iter().find(|row| row.iter().any(|s| same(&s))).map_or(text, |row| row[0])
+    UNITS.iter().find(|row| row.iter().any(|s| same(s))).map_or(text, |row| row[0])
 }
 
 /// Whether two unit spellings mean the same unit.

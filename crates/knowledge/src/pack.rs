@@ -21,7 +21,8 @@ CREATE TABLE documents (id INTEGER PRIMARY KEY, document TEXT NOT NULL UNIQUE, p
   locator TEXT NOT NULL, title TEXT NOT NULL, language TEXT NOT NULL, licence TEXT NOT NULL, text TEXT NOT NULL,
   digest TEXT NOT NULL);
 CREATE TABLE passages (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, owner INTEGER, first INTEGER NOT NULL,
-  last INTEGER NOT NULL, heading TEXT NOT NULL);
+  last INTEGER NOT NULL, heading TEXT NOT NULL,
+  cells INTEGER NOT NULL);
 CREATE INDEX passages_by_document ON passages (document);
 CREATE VIRTUAL TABLE passage_index USING fts5(terms, tokenize = \"unicode61 remove_diacritics 0\");
 CREATE TABLE entities (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, name TEXT NOT NULL);
@@ -63,6 +64,8 @@ pub struct Hit {
     pub heading: String,
     /// The passage.
     pub text: String,
+    /// Whether it consists of `column: value` lines of a table row rather than sentences.
+    pub cells: bool,
     /// BM25 (k1 1.2, b 0.75), higher is better.
     pub score: f64,
 }
@@ -196,33 +199,37 @@ impl Pack {
     pub(crate) fn search_without(&self, query: &str, k: usize, exclude: &[i64]) -> Result<Vec<Hit>, Error> {
         let Some(expression) = expression(query) else { return Ok(Vec::new()) };
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT d.document, d.path, d.locator, p.first, p.last, p.heading, d.text, -bm25(passage_index), d.id,
-                   p.owner
-                 FROM passage_index JOIN passages p ON p.id = passage_index.rowid JOIN documents d ON d.id = p.document
-                 WHERE passage_index MATCH ?1 ORDER BY bm25(passage_index), p.id",
+            let mut ranked = connection.prepare_cached(
+                "SELECT rowid, -bm25(passage_index) FROM passage_index WHERE passage_index MATCH ?1
+                 ORDER BY bm25(passage_index), rowid",
             )?;
-            let mut rows = statement.query([&expression])?;
+            let mut passage = connection.prepare_cached(
+                "SELECT d.document, d.path, d.locator, p.first, p.last, p.heading,
+                   substr(CAST(d.text AS BLOB), p.first + 1, p.last - p.first), d.id, p.owner, p.cells
+                 FROM passages p JOIN documents d ON d.id = p.document WHERE p.id = ?1",
+            )?;
+            let mut rows = ranked.query([&expression])?;
             let mut out = Vec::new();
-            while let Some(row) = rows.next()? {
-                let owner: Option<i64> = row.get(9)?;
-                if exclude.contains(&row.get(8)?) || owner.is_some_and(|o| exclude.contains(&o)) {
-                    continue;
-                }
-                let (start, end) = (row.get::<_, i64>(3)? as usize, row.get::<_, i64>(4)? as usize);
-                let text: String = row.get(6)?;
-                out.push(Hit {
-                    document: row.get(0)?,
-                    path: row.get(1)?,
-                    locator: row.get(2)?,
-                    start,
-                    end,
-                    heading: row.get(5)?,
-                    text: text.get(start..end).unwrap_or_default().to_owned(),
-                    score: row.get(7)?,
-                });
-                if out.len() == k {
-                    break;
+            while out.len() < k
+                && let Some(row) = rows.next()?
+            {
+                let (id, score): (i64, f64) = (row.get(0)?, row.get(1)?);
+                let (number, owner, hit) = passage.query_row([id], |row| {
+                    let hit = Hit {
+                        document: row.get(0)?,
+                        path: row.get(1)?,
+                        locator: row.get(2)?,
+                        start: row.get::<_, i64>(3)? as usize,
+                        end: row.get::<_, i64>(4)? as usize,
+                        heading: row.get(5)?,
+                        text: String::from_utf8_lossy(&row.get::<_, Vec<u8>>(6)?).into_owned(),
+                        cells: row.get(9)?,
+                        score,
+                    };
+                    Ok((row.get::<_, i64>(7)?, row.get::<_, Option<i64>>(8)?, hit))
+                })?;
+                if !exclude.contains(&number) && !owner.is_some_and(|o| exclude.contains(&o)) {
+                    out.push(hit);
                 }
             }
             Ok(out)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Pack,
+    check::tokens,
     lexicon::Relation,
     number::is_number,
     pack::StoredFact,
@@ -198,16 +199,13 @@ pub fn generate(pack: &Pack, count: usize, seed: u64) -> Result<Vec<Question>, E
     let mut random = Stream::new(seed, "knowledge.questions");
     let mut by_relation: Vec<(Relation, Vec<StoredFact>)> = Vec::new();
     let mut several: HashMap<(i64, i64, String), usize> = HashMap::new();
-    let mut holders: HashMap<i64, usize> = HashMap::new();
+    let mut holders: HashMap<String, usize> = HashMap::new();
     let facts = pack.all_facts()?;
     for fact in &facts {
         *several.entry((fact.entity, fact.relation, fact.qualifier.clone())).or_default() += 1;
     }
-    let mut known: HashMap<String, i64> = HashMap::new();
-    for (&entity, (name, _)) in &pack.lexicon.entities {
-        let first = known.entry(name.to_lowercase()).or_insert(entity);
-        *first = (*first).min(entity);
-        *holders.entry(entity).or_default() += 1;
+    for (name, _) in pack.lexicon.entities.values() {
+        *holders.entry(name.to_lowercase()).or_default() += 1;
     }
     for fact in facts {
         let Some(relation) = pack.lexicon.relation(fact.relation) else { continue };
@@ -217,15 +215,14 @@ pub fn generate(pack: &Pack, count: usize, seed: u64) -> Result<Vec<Question>, E
         let only = several[&(fact.entity, fact.relation, fact.qualifier.clone())] == 1;
         let plain = own.is_some() || !relation.key.starts_with("elements.");
         let short = word_count(&fact.value) <= 8.0 || relation.key == "definition";
-        let first = pack.lexicon.entities.get(&fact.entity).and_then(|(n, _)| known.get(&n.to_lowercase()));
+        // A name that several rows or documents carry makes no clear question.
+        let alone = pack
+            .lexicon
+            .entities
+            .get(&fact.entity)
+            .is_some_and(|(n, _)| holders.get(&n.to_lowercase()) == Some(&1));
         let titled = matches!(column, "name" | "名称" | "title") && own.is_none();
-        if skipped && column != "atomic_number"
-            || !only
-            || !plain
-            || !short
-            || first != Some(&fact.entity)
-            || titled
-        {
+        if skipped && column != "atomic_number" || !only || !plain || !short || !alone || titled {
             continue;
         }
         match by_relation.iter_mut().find(|(r, _)| r.id == relation.id) {
@@ -242,7 +239,7 @@ pub fn generate(pack: &Pack, count: usize, seed: u64) -> Result<Vec<Question>, E
     while out.len() < count && attempts < count * 30 {
         attempts += 1;
         let made = if !gaps.is_empty() && (by_relation.is_empty() || random.below(5) == 0) {
-            gap_question(pack, &gaps[random.below(gaps.len())], &mut random)?
+            gap_question(&gaps, random.below(gaps.len()), &mut random)
         } else {
             let (relation, list) = &by_relation[random.below(by_relation.len())];
             fact_question(pack, relation, &list[random.below(list.len())], &mut random)?
@@ -343,6 +340,7 @@ struct Statement {
     document: String,
     start: usize,
     text: String,
+    words: Vec<String>,
 }
 
 /// Sentences of 6 to 40 words that occur once in the pack.
@@ -366,14 +364,20 @@ fn statements(pack: &Pack) -> Result<Vec<Statement>, Error> {
                 continue;
             }
             *seen.entry(sentence.to_lowercase()).or_default() += 1;
-            out.push(Statement { document: document.clone(), start, text: sentence.to_owned() });
+            out.push(Statement {
+                document: document.clone(),
+                start,
+                words: tokens(sentence).into_iter().map(|t| t.0).collect(),
+                text: sentence.to_owned(),
+            });
         }
     }
     out.retain(|s| seen[&s.text.to_lowercase()] == 1);
     Ok(out)
 }
 
-fn gap_question(_pack: &Pack, statement: &Statement, random: &mut Stream) -> Result<Option<Question>, Error> {
+fn gap_question(statements: &[Statement], index: usize, random: &mut Stream) -> Option<Question> {
+    let statement = &statements[index];
     let text = &statement.text;
     let chinese = is_chinese(text);
     let words = runs(text);
@@ -394,12 +398,21 @@ fn gap_question(_pack: &Pack, statement: &Statement, random: &mut Stream) -> Res
         })
         .collect();
     if places.is_empty() {
-        return Ok(None);
+        return None;
     }
     let (start, end) = places[random.below(places.len())];
+    // Another sentence that fits around the gap would make the question ambiguous.
+    let words = |text: &str| tokens(text).into_iter().map(|t| t.0).collect::<Vec<_>>();
+    let (left, right) = (words(&text[..start]), words(&text[end..]));
+    let fits = |s: &&Statement| {
+        s.words.len() > left.len() + right.len() && s.words.starts_with(&left) && s.words.ends_with(&right)
+    };
+    if left.len() + right.len() < 4 || statements.iter().filter(fits).count() != 1 {
+        return None;
+    }
     let gapped = format!("{}____{}", &text[..start], &text[end..]);
     let template = pick(random, if chinese { CLOZE_ZH } else { CLOZE });
-    Ok(Some(Question {
+    Some(Question {
         id: String::new(),
         category: Category::Cloze,
         language: if chinese { "zh" } else { "en" }.into(),
@@ -410,7 +423,7 @@ fn gap_question(_pack: &Pack, statement: &Statement, random: &mut Stream) -> Res
         document: statement.document.clone(),
         start: statement.start + start,
         end: statement.start + end,
-    }))
+    })
 }
 
 #[cfg(test)]

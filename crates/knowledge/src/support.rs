@@ -83,7 +83,7 @@ fn whole_subject(pack: &Pack, question: &str, linked: &Linked) -> Vec<i64> {
     let Some(mention) = linked.mentions.first() else { return Vec::new() };
     let rest = terms(question)
         .into_iter()
-        .any(|t| !is_stop(&t.text) && !(mention.start < t.end && t.start < mention.end));
+        .any(|t| !(is_stop(&t.text) || (mention.start < t.end && t.start < mention.end)));
     let wanted = |key: &str| key == "definition" || key.ends_with(".description");
     if rest {
         Vec::new()
@@ -161,30 +161,37 @@ pub(crate) fn fuse(pack: &Pack, found: &Retrieved, most: usize) -> Result<Vec<Su
     Ok(out)
 }
 
-/// The share of the question's weight (inverse document frequency) that a text covers. A word the pack has never
-/// seen weighs most.
-pub(crate) fn coverage(pack: &Pack, question: &str, text: &str) -> Result<f64, Error> {
-    let covered: std::collections::HashSet<String> = terms(text).into_iter().map(|t| t.text).collect();
-    let passages = pack.size()?.passages as f64;
-    let (mut all, mut found) = (0.0, 0.0);
-    let mut seen: Vec<String> = Vec::new();
-    for term in terms(question) {
-        if is_stop(&term.text) || seen.contains(&term.text) {
-            continue;
+/// The words of a question with their inverse document frequencies. A word the pack has never seen weighs most.
+pub(crate) struct Weights(Vec<(String, f64)>);
+
+impl Weights {
+    /// Weighs the words of a question; function words weigh nothing.
+    pub(crate) fn of(pack: &Pack, question: &str) -> Result<Self, Error> {
+        let passages = pack.size()?.passages as f64;
+        let mut out: Vec<(String, f64)> = Vec::new();
+        for term in terms(question) {
+            if is_stop(&term.text) || out.iter().any(|(seen, _)| *seen == term.text) {
+                continue;
+            }
+            let quoted = format!("\"{}\"", term.text.replace('"', "\"\""));
+            let frequency: i64 = pack.read(|c| {
+                c.prepare_cached("SELECT COUNT(*) FROM passage_index WHERE passage_index MATCH ?1")?
+                    .query_row([&quoted], |row| row.get(0))
+            })?;
+            let frequency = frequency as f64;
+            out.push((term.text, ((passages - frequency + 0.5) / (frequency + 0.5) + 1.0).ln()));
         }
-        let quoted = format!("\"{}\"", term.text.replace('"', "\"\""));
-        let frequency: i64 = pack.read(|c| {
-            c.prepare_cached("SELECT COUNT(*) FROM passage_index WHERE passage_index MATCH ?1")?
-                .query_row([&quoted], |row| row.get(0))
-        })?;
-        let weight = ((passages - frequency as f64 + 0.5) / (frequency as f64 + 0.5) + 1.0).ln();
-        all += weight;
-        if covered.contains(&term.text) {
-            found += weight;
-        }
-        seen.push(term.text);
+        Ok(Self(out))
     }
-    Ok(if all > 0.0 { found / all } else { 0.0 })
+
+    /// The share of the weight that a text covers, 0 to 1.
+    pub(crate) fn coverage(&self, text: &str) -> f64 {
+        let held: std::collections::HashSet<String> = terms(text).into_iter().map(|t| t.text).collect();
+        let all: f64 = self.0.iter().map(|(_, weight)| weight).sum();
+        let found: f64 =
+            self.0.iter().filter(|(term, _)| held.contains(term)).map(|(_, weight)| weight).sum();
+        if all > 0.0 && found > 0.0 { found / all } else { 0.0 }
+    }
 }
 
 /// Answers by table look-up alone, without a model: the baseline every figure stands beside.
