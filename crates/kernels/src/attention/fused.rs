@@ -126,8 +126,9 @@ impl Kernel for Part<'_> {
                 }
             }
             Work::Mix { pattern, values } => {
-                let seen = self.seen().end;
-                let weights = |row: usize| &pattern[self.pattern_at(row)..][..seen];
+                // All keys: a pattern put in by a listener need not be causal.
+                let keys = self.shape.keys();
+                let weights = |row: usize| &pattern[self.pattern_at(row)..][..keys];
                 self.mix(simd, weights, &values[cache..], &mut space.mixed);
             }
         }

@@ -89,3 +89,19 @@ fn bits_do_not_depend_on_threads() {
         pool::set_threads(0);
     });
 }
+
+#[test]
+fn any_pattern_mixes() {
+    each(|shape| {
+        let (_, _, v) = inputs(shape);
+        let rows = floats(shape.pattern_len(), 0.9);
+        let mut expected = vec![0.0; shape.query_len()];
+        naive::mix(shape, &rows, &v, &mut expected);
+        for level in Level::available() {
+            let mut out = vec![f32::NAN; expected.len()];
+            fused::mix(level, shape, &rows, &v, &mut out);
+            let error = out.iter().zip(&expected).fold(0f32, |e, (a, b)| e.max((a - b).abs()));
+            assert!(error < 1e-4, "{level:?} {shape:?}: off by {error}");
+        }
+    });
+}
