@@ -51,7 +51,7 @@ fn main() -> Result<(), Failure> {
     result["privacy"] = privacy_scores(&generated);
     result["deletion"] = deletion(&out, &mut ledger)?;
     let textbooks =
-        options.get("textbooks").map_or("/work/shared/data/openstax-economics/modules", String::as_str);
+        options.get("textbooks").map_or("../shared/data/openstax-economics/modules", String::as_str);
     result["textbooks"] = books(Path::new(textbooks), &out)?;
     let manual = options.get("manual").map_or("/usr/share/man", String::as_str);
     result["manual_pages"] = manual_pages(Path::new(manual))?;

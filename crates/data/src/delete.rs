@@ -228,10 +228,7 @@ fn rewrite(
         let as_recorded = ledger::hash_file(&path)? == shard.hash;
         if removed > 0 || !as_recorded {
             ledger.remove_derivations(&[&shard.name])?;
-            if lines.is_empty() {
-                std::fs::remove_file(&path).map_err(Error::io(&path, "removing an empty shard"))?;
-                continue;
-            }
+            // A shard that lost all its lines stays, empty: an interrupted deletion then finds every file it expects.
             shard = rewrite_shard(folder, &shard.name, lines)?;
             let rows: Vec<Derivation> = kept
                 .into_iter()

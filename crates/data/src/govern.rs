@@ -50,6 +50,8 @@ struct Survivors {
     ids: Vec<String>,
     sketches: Vec<Sketch>,
     exact: HashMap<u128, u32>,
+    /// Texts of documents deleted on request.
+    deleted: HashSet<u128>,
     facts: Vec<Facts>,
 }
 
@@ -157,7 +159,12 @@ fn settle(
         };
         let copy = survivors.exact.get(&kept.exact).filter(|_| config.exact.enabled);
         if kept.may_be_deleted && !ledger.trace(&one.row.id)?.deletions.is_empty() {
+            survivors.deleted.insert(kept.exact);
             one.decisions.push(drop("deleted", "deleted on request before".into()));
+            report.drop("deleted");
+        } else if survivors.deleted.contains(&kept.exact) {
+            // The copy that an earlier run dropped in favour of the document now deleted.
+            one.decisions.push(drop("deleted", "same text as a document deleted on request".into()));
             report.drop("deleted");
         } else if let Some(first) = copy {
             let first = &survivors.ids[*first as usize];

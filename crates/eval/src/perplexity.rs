@@ -30,9 +30,9 @@ pub fn perplexity(model: &mut dyn LanguageModel, text: &str, window: usize) -> R
     if text.trim().is_empty() {
         return Err(Error::Request("the text is empty: there is nothing to score".into()));
     }
-    if window < 2 || window > model.context_length() {
+    if window < 4 || window > model.context_length() {
         return Err(Error::Request(format!(
-            "a window of {window} tokens does not fit: `{}` takes 2 to {}",
+            "a window of {window} tokens does not fit: `{}` takes 4 to {}",
             model.name(),
             model.context_length()
         )));

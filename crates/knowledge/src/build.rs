@@ -60,7 +60,7 @@ impl Pack {
         let artifact = Artifact {
             hash: ledger::hash_file(&path)?,
             kind: "pack".into(),
-            path: path.display().to_string(),
+            path: FILE_NAME.into(),
             bytes,
         };
         ledger.add_artifacts(&[artifact])?;

@@ -278,6 +278,7 @@ impl Run {
             for stage in self.record.stages.drain(position..) {
                 self.ledger.begin_stage(&stage.name)?;
             }
+            self.ledger.leave_stage();
         }
         if self.record.finished {
             self.record.finished = false;

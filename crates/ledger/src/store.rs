@@ -51,6 +51,8 @@ impl Ledger {
             let connection = Connection::open(path)?;
             connection.pragma_update(None, "journal_mode", "TRUNCATE")?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // Answers quote documents: what is removed is overwritten, not just unlinked.
+            connection.pragma_update(None, "secure_delete", "ON")?;
             connection.execute_batch(SCHEMA)?;
             let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             if found == 0 {
@@ -83,6 +85,11 @@ impl Ledger {
             }
             Ok(())
         })
+    }
+
+    /// Rows that follow belong to no stage: no later start of one removes them.
+    pub(crate) fn leave_stage(&mut self) {
+        self.stage.clear();
     }
 
     /// Records documents; a document already known is replaced.

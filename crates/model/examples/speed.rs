@@ -1,6 +1,6 @@
 //! Tokens per second of a checkpoint: a prompt of 512 tokens, and 128 tokens one by one, as one JSON object.
 //!
-//! `flock /tmp/bench.lock cargo run --release -p model --example speed -- MODEL.gguf [threads] [repetitions]`
+//! `cargo run --release -p model --example speed -- MODEL.gguf [threads] [repetitions]`
 
 use std::error::Error;
 use std::path::Path;

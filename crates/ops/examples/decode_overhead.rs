@@ -1,6 +1,6 @@
 //! Spike: a 30-layer decode of SmolLM2-135M's shapes through the operations, against the same kernels on slices.
 //!
-//! `flock /tmp/bench.lock cargo run --release -p ops --example decode_overhead -- [threads]`
+//! `cargo run --release -p ops --example decode_overhead -- [threads]`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

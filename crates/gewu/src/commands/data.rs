@@ -166,6 +166,11 @@ fn delete(arguments: &Delete) -> Result<()> {
         (None, None) => unreachable!("one of the two is open"),
     };
     let ids: Vec<String> = arguments.ids.iter().map(|id| full_id(ledger, id)).collect::<Result<_>>()?;
+    for id in &ids {
+        if ledger.trace(id)?.document.is_none() {
+            return Err(bad_input(format!("`{id}` is no document; nothing was deleted")));
+        }
+    }
     let index = arguments.run.join("index");
     let mut pack = if index.is_dir() { Some(Pack::open(&index)?) } else { None };
     let mut derived: Vec<&mut dyn data::Derived> = Vec::new();

@@ -93,7 +93,10 @@ fn tasks(arguments: &Tasks) -> Result<()> {
     };
     let options = evaluate_options(&evaluate, arguments.seed)?;
     let path = arguments.model.path()?;
-    let model_hash = if path.is_file() { ledger::hash_file(&path)? } else { String::new() };
+    let weights = if path.is_file() { ledger::hash_file(&path)? } else { ledger::hash_folder(&path)? };
+    // A log answers only for the same weights, activations and instruction level.
+    let activations = format!("{:?}", arguments.model.activations);
+    let model_hash = ledger::short_hash(&[&weights, &activations, kernels::cpu::chosen()?.name()]);
     let mut model = arguments.model.open()?;
     let options = RunOptions { model_hash, log: arguments.log.clone(), ..options };
     let bar = progress::bar(0, "evaluate");

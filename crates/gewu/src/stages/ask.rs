@@ -154,16 +154,14 @@ fn samples(
         result.outcomes.iter().filter(move |o| o.arm == Arm::Retrieval && o.verdict == verdict)
     };
     let mut chosen: Vec<&Outcome> = Vec::new();
+    // Right answers from both halves of the list, so that later categories are seen too.
+    let half = of(Verdict::Correct).count().div_ceil(2);
     let mut kinds = [
-        Box::new(of(Verdict::Correct)) as Box<dyn Iterator<Item = &Outcome>>,
+        Box::new(of(Verdict::Correct).take(half)) as Box<dyn Iterator<Item = &Outcome>>,
         Box::new(of(Verdict::Wrong)),
-        Box::new(of(Verdict::Correct)),
+        Box::new(of(Verdict::Correct).skip(half)),
         Box::new(of(Verdict::Abstained)),
     ];
-    // The two iterators over right answers start at different places.
-    for _ in 0..of(Verdict::Correct).count() / 2 {
-        kinds[2].next();
-    }
     while chosen.len() < count {
         let before = chosen.len();
         for kind in &mut kinds {
