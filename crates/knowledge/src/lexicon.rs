@@ -234,11 +234,8 @@ impl Lexicon {
 }
 
 fn without_source(mut words: Vec<String>) -> Vec<String> {
-    let speaks = |w: &[String]| {
-        w[0] == "the"
-            && w[1] == "sourc"
-            && ["report", "giv", "list", "say", "stat", "nam"].contains(&w[2].as_str())
-    };
+    let verbs = ["report", "give", "list", "say", "state", "name"].map(stem);
+    let speaks = |w: &[String]| w[0] == stem("the") && w[1] == stem("source") && verbs.contains(&w[2]);
     if let Some(at) = words.windows(3).position(speaks) {
         words.drain(at..at + 3);
     }

@@ -98,15 +98,21 @@ pub(crate) fn all_occur(answer: &str, source: &str) -> bool {
     wanted.iter().all(|w| found.iter().any(|f| equal(w, f)))
 }
 
-/// A table value as it is shown: without the `.0` a database adds to whole numbers.
-pub(crate) fn shown(value: &str) -> &str {
-    match value.strip_suffix(".0") {
-        Some(whole)
-            if whole.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) && !whole.is_empty() =>
-        {
-            whole
-        }
-        _ => value,
+/// A number of a table as it is shown: without the `.0` a database adds to whole numbers, and without the digits
+/// beyond the fifteenth that binary arithmetic leaves (`317.29999999999996` is 317.3).
+pub(crate) fn shown(value: &str) -> String {
+    if let Some(whole) = value.strip_suffix(".0")
+        && !whole.is_empty()
+        && whole.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit())
+    {
+        return whole.to_owned();
+    }
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    let plain = value.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+    let rounded = value.parse::<f64>().ok().filter(|_| plain && digits > 15 && value.contains('.'));
+    match rounded.and_then(|v| format!("{v:.13e}").parse::<f64>().ok()) {
+        Some(rounded) => rounded.to_string(),
+        None => value.to_owned(),
     }
 }
 
@@ -191,10 +197,15 @@ mod tests {
     fn units_have_many_names() {
         assert!(same_unit("kelvin", "K") && same_unit("g/cm³", "g/cm^3") && same_unit("开尔文", "K"));
         assert!(!same_unit("K", "kPa") && !same_unit("MPa", "mPa"));
-        assert_eq!(
-            (shown("135.0"), shown("19.30"), shown(".0"), shown("x.0")),
-            ("135", "19.30", ".0", "x.0")
-        );
+        for (value, expected) in [
+            ("135.0", "135"),
+            ("19.30", "19.30"),
+            (".0", ".0"),
+            ("x.0", "x.0"),
+            ("317.29999999999996", "317.3"),
+        ] {
+            assert_eq!(shown(value), expected);
+        }
         assert!(is_number("-1.5e-3") && !is_number("5 K") && !is_number(""));
     }
 }

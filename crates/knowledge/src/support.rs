@@ -62,6 +62,9 @@ pub(crate) fn retrieve(
     if let Some(named) = found.candidates.iter().position(|c| names_qualifier(question, &c.fact.qualifier)) {
         let qualifier = found.candidates[named].fact.qualifier.clone();
         found.candidates.retain(|c| c.fact.qualifier == qualifier);
+    } else if question.contains(['(', '（']) {
+        // `Selenium (gray)`: another form in brackets than the source has.
+        found.candidates.retain(|c| c.fact.qualifier.is_empty());
     }
     if found.candidates.is_empty() && !linked.mentions.is_empty() && !linked.relations.is_empty() {
         let entity = linked
@@ -102,7 +105,7 @@ fn usable(fact: &StoredFact, exclude: &[i64]) -> bool {
 
 /// The answer and the sentence a fact makes.
 pub(crate) fn candidate(pack: &Pack, fact: StoredFact, question: &str) -> Candidate {
-    let mut text = if is_number(&fact.value) { shown(&fact.value).to_owned() } else { fact.value.clone() };
+    let mut text = if is_number(&fact.value) { shown(&fact.value) } else { fact.value.clone() };
     if !fact.unit.is_empty() {
         text = if fact.unit == "%" { format!("{text}%") } else { format!("{text} {}", fact.unit) };
     }

@@ -1,6 +1,6 @@
 //! Text to search terms: English words lower-cased and lightly stemmed, Chinese segmented into words and bigrams.
 
-use std::sync::OnceLock;
+use std::{collections::HashSet, sync::OnceLock};
 
 use jieba_rs::Jieba;
 
@@ -17,18 +17,20 @@ pub(crate) struct Term {
 
 /// Words that carry no content of their own.
 const STOP: &[&str] = &[
-    "a", "an", "and", "are", "as", "at", "be", "been", "by", "can", "could", "did", "do", "does", "doe",
-    "for", "from", "give", "had", "ha", "has", "have", "hav", "how", "i", "in", "into", "is", "it", "its",
-    "kind", "me", "much", "many", "of", "on", "or", "please", "pleas", "s", "should", "tell", "than", "that",
-    "the", "their", "there", "thes", "this", "to", "wa", "was", "were", "wer", "what", "when", "wher",
-    "where", "which", "who", "whom", "whos", "why", "will", "with", "would", "you", "your", "的", "了", "是",
-    "在", "和", "与", "有", "什么", "多少", "哪", "哪个", "哪些", "谁", "请", "请问", "吗", "呢", "为", "何",
-    "几", "它", "其", "被",
+    "a", "an", "and", "are", "as", "at", "be", "been", "by", "can", "could", "did", "do", "does", "for",
+    "from", "give", "had", "has", "have", "how", "i", "in", "into", "is", "it", "its", "kind", "me", "much",
+    "many", "of", "on", "or", "please", "s", "should", "tell", "than", "that", "the", "their", "there",
+    "this", "to", "was", "were", "what", "when", "where", "which", "who", "whom", "whose", "these", "why",
+    "will", "with", "would", "you", "your", "的", "了", "是", "在", "和", "与", "有", "什么", "多少", "哪",
+    "哪个", "哪些", "谁", "请", "请问", "吗", "呢", "为", "何", "几", "它", "其", "被",
 ];
 
 /// Whether a term is a function word.
 pub(crate) fn is_stop(term: &str) -> bool {
-    STOP.contains(&term)
+    // Terms arrive stemmed: `the` as `th`.
+    static WORDS: OnceLock<HashSet<String>> = OnceLock::new();
+    let words = WORDS.get_or_init(|| STOP.iter().flat_map(|w| [(*w).to_owned(), stem(w)]).collect());
+    words.contains(term)
 }
 
 fn jieba() -> &'static Jieba {
@@ -166,6 +168,7 @@ mod tests {
             assert_eq!(stem(group[0]), stem(group[2]), "{group:?}");
         }
         assert_eq!(stem("gas"), "ga");
+        assert!(words("the there were have").iter().all(|w| is_stop(w)) && !is_stop("gold"));
         assert_ne!(stem("ring"), stem("red"));
     }
 

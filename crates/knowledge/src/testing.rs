@@ -49,6 +49,7 @@ pub(crate) fn elements() -> Vec<Document> {
                 ("density", density),
                 ("discovery_year", year),
                 ("uses", uses),
+                ("sources", "Found in ores."),
             ],
         )
     };
