@@ -96,6 +96,21 @@ fn a_deleted_document_is_gone_from_the_run() {
     // The same command makes the report again from what is left.
     succeeds(&mut run);
     assert!(out.join("report.html").exists());
+    // What the ledger knows of the deletion and of the survivors outlives that run.
+    let ledger = ledger::Ledger::open(out.join("ledger.sqlite")).unwrap();
+    assert_eq!(ledger.trace(&chosen.id).unwrap().deletions.len(), 1);
+    for left in data::corpus::read(&out.join("govern")).unwrap() {
+        let trace = ledger.trace(&left.id).unwrap();
+        assert!(trace.products.iter().any(|product| product.derivation.kind == "shard"), "{trace:?}");
+    }
+    drop(ledger);
+    // An id that is no document is refused before anything is removed.
+    fails(
+        gewu(home.path()).args(["data", "delete", "documents-00000.jsonl.zst", "--run"]).arg(&out),
+        2,
+        "no document",
+    );
+    assert!(out.join("report.html").exists());
 }
 
 #[test]
