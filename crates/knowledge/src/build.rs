@@ -57,12 +57,8 @@ impl Pack {
         sync.and_then(|()| std::fs::rename(&partial, &path)).map_err(file)?;
         ledger.add_derivations(&derivations)?;
         let bytes = std::fs::metadata(&path).map_err(file)?.len();
-        let artifact = Artifact {
-            hash: ledger::hash_file(&path)?,
-            kind: "pack".into(),
-            path: FILE_NAME.into(),
-            bytes,
-        };
+        let artifact =
+            Artifact { hash: ledger::hash_file(&path)?, kind: "pack".into(), path: FILE_NAME.into(), bytes };
         ledger.add_artifacts(&[artifact])?;
         Self::open(&path)
     }
