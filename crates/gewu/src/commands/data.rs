@@ -155,16 +155,30 @@ fn trace(arguments: &Trace) -> Result<()> {
     if arguments.json { print_json(&explanation) } else { print_line(&explanation.to_string()) }
 }
 
+/// What a deletion works on: a run, or a folder governed on its own.
+enum Opened {
+    Run(Box<Run>),
+    Ledger(Box<Ledger>),
+}
+
+impl Opened {
+    fn ledger(&mut self) -> &mut Ledger {
+        match self {
+            Self::Run(run) => run.ledger(),
+            Self::Ledger(ledger) => ledger,
+        }
+    }
+}
+
 fn delete(arguments: &Delete) -> Result<()> {
     let corpus = corpus_of(&arguments.run)?;
     let is_run = corpus != arguments.run;
-    let mut run = if is_run { Some(Run::reopen(&arguments.run)?) } else { None };
-    let mut own = if is_run { None } else { Some(Ledger::open(arguments.run.join(LEDGER))?) };
-    let ledger = match (&mut run, &mut own) {
-        (Some(run), _) => run.ledger(),
-        (None, Some(own)) => own,
-        (None, None) => unreachable!("one of the two is open"),
+    let mut opened = if is_run {
+        Opened::Run(Box::new(Run::reopen(&arguments.run)?))
+    } else {
+        Opened::Ledger(Box::new(Ledger::open(arguments.run.join(LEDGER))?))
     };
+    let ledger = opened.ledger();
     let ids: Vec<String> = arguments.ids.iter().map(|id| full_id(ledger, id)).collect::<Result<_>>()?;
     for id in &ids {
         if ledger.trace(id)?.document.is_none() {
@@ -175,7 +189,7 @@ fn delete(arguments: &Delete) -> Result<()> {
     let mut pack = if index.is_dir() { Some(Pack::open(&index)?) } else { None };
     let mut derived: Vec<&mut dyn data::Derived> = Vec::new();
     derived.extend(pack.as_mut().map(|pack| pack as &mut dyn data::Derived));
-    if let Some(run) = &mut run {
+    if let Opened::Run(run) = &mut opened {
         // Answers and reports quote documents; they are made again from what is left.
         for stage in ["ask", "report"] {
             for gone in run.discard_from(stage)? {
@@ -189,15 +203,10 @@ fn delete(arguments: &Delete) -> Result<()> {
             }
         }
     }
-    let ledger = match (&mut run, &mut own) {
-        (Some(run), _) => run.ledger(),
-        (None, Some(own)) => own,
-        (None, None) => unreachable!("one of the two is open"),
-    };
     let also_scan = if is_run { vec![arguments.run.clone()] } else { Vec::new() };
-    let proof = data::delete(&corpus, &ids, &arguments.reason, ledger, &mut derived, &also_scan)?;
+    let proof = data::delete(&corpus, &ids, &arguments.reason, opened.ledger(), &mut derived, &also_scan)?;
     drop(pack);
-    if let Some(run) = &mut run {
+    if let Opened::Run(run) = &mut opened {
         run.reseal("govern")?;
         run.reseal("index")?;
     }
