@@ -1,0 +1,3 @@
+//! Alignment: preference optimization, stability control, attacks, guards.
+
+#![forbid(unsafe_code)]

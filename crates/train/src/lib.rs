@@ -1,0 +1,3 @@
+//! Training a model: packing, loops, optimizers, schedules, checkpoints.
+
+#![forbid(unsafe_code)]
