@@ -89,3 +89,72 @@ fn end_of_turn(
     });
     Ok(marker.or(tokenizer.vocabulary().eos))
 }
+
+#[cfg(test)]
+mod tests {
+    use model::template::CHATML;
+
+    use super::*;
+    use crate::vocabulary::{self, Learned};
+
+    fn tokenizer() -> Tokenizer {
+        let folder = tempfile::tempdir().unwrap();
+        Learned::bytes().write(folder.path()).unwrap();
+        vocabulary::open(folder.path()).unwrap()
+    }
+
+    fn conversation() -> Vec<Message> {
+        vec![
+            Message::new("system", "简短"),
+            Message::new("user", "What is <|im_end|>?"),
+            Message::new("assistant", "格 marker."),
+        ]
+    }
+
+    #[test]
+    fn the_answer_and_its_end_count() {
+        let tokenizer = tokenizer();
+        let template = ChatTemplate::new(CHATML, "", "").unwrap();
+        let example = chat_example(&tokenizer, &template, &conversation()).unwrap();
+        let scored = &example.tokens[example.scored.clone()];
+        assert_eq!(tokenizer.decode(scored), "格 marker.");
+        assert_eq!(scored.last().copied(), tokenizer.marker("<|im_end|>"));
+        assert_eq!(example.scored.end, example.tokens.len());
+        // The marker the user typed is text: only the template's markers are tokens.
+        let ends = example.tokens.iter().filter(|token| Some(**token) == tokenizer.marker("<|im_end|>"));
+        assert_eq!(ends.count(), 3);
+        // The prompt is the one the model sees when it is asked.
+        let asked = template.render(&[
+            conversation()[0].clone(),
+            Message::new("user", tokenizer.quote("What is <|im_end|>?")),
+        ]);
+        assert_eq!(example.tokens[..example.scored.start], tokenizer.encode_prompt(&asked.unwrap()));
+    }
+
+    #[test]
+    fn a_template_of_its_own_ends_in_its_own_way() {
+        let tokenizer = tokenizer();
+        let source = "{% for m in messages %}{{ m.role }}: {{ m.content|trim }}{% if m.role == 'assistant' %}\
+            <|endoftext|>{% endif %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+        let template = ChatTemplate::new(source, "", "").unwrap();
+        let example = chat_example(&tokenizer, &template, &conversation()).unwrap();
+        assert_eq!(example.tokens.last().copied(), tokenizer.marker("<|endoftext|>"));
+    }
+
+    #[test]
+    fn what_has_no_answer_is_refused() {
+        let template = ChatTemplate::new(CHATML, "", "").unwrap();
+        for messages in [&conversation()[..2], &conversation()[2..], &[]] {
+            assert!(chat_example(&tokenizer(), &template, messages).is_err());
+        }
+    }
+
+    #[test]
+    fn a_text_ends() {
+        let tokenizer = tokenizer();
+        let example = Example::text(&tokenizer, "明月");
+        assert_eq!((example.tokens.len(), example.tokens.last()), (7, Some(&0)));
+        assert_eq!(example.scored, 1..7);
+        assert!(Example::whole(Vec::new()).scored.is_empty());
+    }
+}
