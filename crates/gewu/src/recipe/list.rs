@@ -10,6 +10,7 @@ pub(crate) struct Embedded {
 pub(crate) const EMBEDDED: &[Embedded] = &[
     Embedded { name: "life-cycle", text: include_str!("../../recipes/life-cycle.toml") },
     Embedded { name: "quick", text: include_str!("../../recipes/quick.toml") },
+    Embedded { name: "poetry", text: include_str!("../../recipes/poetry.toml") },
     Embedded { name: "documents", text: include_str!("../../recipes/documents.toml") },
 ];
 

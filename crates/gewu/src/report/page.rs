@@ -35,6 +35,7 @@ pub(crate) fn page(scorecard: &Value, times: &BTreeMap<String, f64>, ledger: &[(
                     }
                     (inputs(&scorecard["inputs"]))
                     (governance(&scorecard["governance"]))
+                    (super::learning::section(&scorecard["specialize"]))
                     (super::answers::section(&scorecard["ask"]))
                     (evaluation(&scorecard["evaluation"], &scorecard["evaluation_before"]))
                     (timings(times))

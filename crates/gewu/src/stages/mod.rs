@@ -5,7 +5,12 @@ mod evaluate;
 mod govern;
 mod index;
 mod inputs;
+mod neutral;
 mod report;
+mod specialize;
+mod text;
+mod train;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,6 +55,24 @@ pub(crate) const STAGES: &[Kind] = &[
         about: "compile the governed documents into passages and facts",
         needs: &["govern"],
         run: index::run,
+    },
+    Kind {
+        name: "specialize",
+        about: "the model learns the documents: items of facts and prose, low-rank tuning, closed-book answers before and after",
+        needs: &["index"],
+        run: specialize::run,
+    },
+    Kind {
+        name: "train",
+        about: "continue the training of a model on the documents' text and on conversations",
+        needs: &["pull"],
+        run: train::run,
+    },
+    Kind {
+        name: "text",
+        about: "a small model from scratch on the documents, its bits per character and samples",
+        needs: &["govern"],
+        run: text::run,
     },
     Kind {
         name: "ask",
@@ -110,8 +133,8 @@ pub(crate) struct Job {
     loaded: Option<(PathBuf, Local)>,
 }
 
-/// Stages that make a model, latest first; each leaves it in its folder under [`MODEL`].
-const MAKERS: [&str; 2] = ["align", "specialize"];
+/// Stages that make a model; each leaves it in its folder under [`MODEL`].
+const MAKERS: [&str; 3] = ["align", "train", "specialize"];
 
 /// File of a model that a stage made.
 pub(crate) const MODEL: &str = "model.gguf";
@@ -146,10 +169,6 @@ impl Job {
         ledger::short_hash(&[&hash(&self.model), &hash(&self.source)])
     }
 
-    fn finished(&self, stage: &str) -> bool {
-        self.run.stages().iter().any(|finished| finished.name == stage)
-    }
-
     /// Where the documents are.
     fn documents(&self) -> Result<&Fetched> {
         self.source.as_ref().context("the recipe names no documents: set `pull.source`")
@@ -162,10 +181,9 @@ impl Job {
 
     /// The model as the stages before `stage` left it.
     fn model_before(&self, stage: &str) -> Result<PathBuf> {
-        let made = MAKERS.iter().filter(|maker| **maker != stage && self.finished(maker));
-        // `align` works on what `specialize` made, never the other way round.
-        let made = made.filter(|maker| stage != "specialize" || **maker != "align").next();
-        made.map_or_else(|| self.base(), |maker| Ok(self.run.folder().join(maker).join(MODEL)))
+        let before = self.recipe.stages.iter().take_while(|name| *name != stage);
+        let maker = before.filter(|name| MAKERS.contains(&name.as_str())).last();
+        maker.map_or_else(|| self.base(), |maker| Ok(self.run.folder().join(maker).join(MODEL)))
     }
 }
 
