@@ -1,7 +1,7 @@
 //! Softmax attention: projections, optional head norms (Qwen3) and biases (Qwen2), rotation, attention, output.
 
 use burn::tensor::Tensor;
-use ops::{Heads, KeyValues};
+use ops::{Documents, Heads, KeyValues};
 
 use super::{Mixer, Spec, State, StateKind};
 use crate::blocks::{Linear, Scene, vector};
@@ -80,7 +80,7 @@ impl Mixer for Attention {
         state: Option<&mut State>,
         scene: &mut Scene<'_, '_>,
     ) -> Result<Tensor<2>, Error> {
-        let heads = self.heads;
+        let (heads, tokens) = (self.heads, x.dims()[0]);
         let [mut q, mut k, v] = Linear::forward_many([&self.query, &self.key, &self.value], x, scene);
         if let Some((query_norm, key_norm)) = &self.head_norms {
             (q, k) = (self.norm_heads(q, query_norm), self.norm_heads(k, key_norm));
@@ -100,10 +100,10 @@ impl Mixer for Attention {
                 }
             }
             None if parts => {
-                let pattern = ops::attention_pattern(q, k, heads);
+                let pattern = ops::attention_pattern(q, k, heads, &Documents::single(tokens));
                 ops::attention_mix(scene.at_heads(Site::Pattern, pattern)?, v, heads)
             }
-            None => ops::attention(q, k, v, heads),
+            None => ops::attention(q, k, v, heads, &Documents::single(tokens)),
         };
         let mixed = scene.at(Site::Mix, mixed)?;
         Ok(self.output.forward(mixed, scene))
