@@ -1,6 +1,8 @@
 //! Row gather from an embedding table, packed or as stored.
 
+use crate::activation::PARALLEL;
 use crate::linear::PackedWeight;
+use crate::pool::{self, Outputs};
 use crate::quant::{Format, dequantize};
 use crate::{Error, Result, expect_len};
 
@@ -40,6 +42,37 @@ pub fn embed_bytes(format: Format, table: &[u8], width: usize, ids: &[u32], out:
     Ok(())
 }
 
+/// Adds row i of `dy` (ids × width) to row `ids[i]` of `dtable` (rows × width), in the order of the ids.
+///
+/// # Errors
+/// [`Error::Token`] for an id outside the table; nothing is then written.
+///
+/// # Panics
+/// When `dy` is not ids × width, or `dtable` not whole rows.
+pub fn gradient(ids: &[u32], dy: &[f32], width: usize, dtable: &mut [f32]) -> Result<()> {
+    expect_len("embed output gradient", dy.len(), ids.len() * width);
+    let rows = dtable.len().checked_div(width).unwrap_or(0);
+    expect_len("embed table gradient", dtable.len(), rows * width);
+    for (index, &id) in ids.iter().enumerate() {
+        checked(id, index, rows)?;
+    }
+    // Every part takes a stripe of columns, so that all sums keep the order of the ids.
+    let parts = if dy.len() < PARALLEL { 1 } else { width.div_ceil(STRIPE) };
+    let dtable = Outputs::new(dtable);
+    pool::run(parts, &|part| {
+        let columns = width * part / parts..width * (part + 1) / parts;
+        for (&id, dy) in ids.iter().zip(dy.chunks_exact(width.max(1))) {
+            // SAFETY: a stripe belongs to one part, which holds one range at a time.
+            let row = unsafe { dtable.range(id as usize * width + columns.start, columns.len()) };
+            row.iter_mut().zip(&dy[columns.clone()]).for_each(|(sum, dy)| *sum += dy);
+        }
+    });
+    Ok(())
+}
+
+/// Columns of a part of [`gradient`].
+const STRIPE: usize = 128;
+
 fn checked(id: u32, index: usize, rows: usize) -> Result<usize> {
     let row = id as usize;
     if row < rows { Ok(row) } else { Err(Error::Token { id, index, rows }) }
@@ -69,6 +102,25 @@ mod tests {
             embed_bytes(entry.format, &bytes, width, &ids, &mut out).unwrap();
             assert_eq!(out, expected, "{} as stored", entry.name);
         }
+    }
+
+    #[test]
+    fn gradients_add_up_where_ids_repeat() {
+        for (count, width, rows) in [(0, 3, 2), (5, 7, 4), (300, 200, 11)] {
+            let ids: Vec<u32> = (0..count).map(|i| (i * 7 % rows) as u32).collect();
+            let dy: Vec<f32> = (0..count * width).map(|i| (i as f32 * 0.3).sin()).collect();
+            let (mut got, mut expected) = (vec![1.0f32; rows * width], vec![1.0f32; rows * width]);
+            for (i, &id) in ids.iter().enumerate() {
+                for column in 0..width {
+                    expected[id as usize * width + column] += dy[i * width + column];
+                }
+            }
+            gradient(&ids, &dy, width, &mut got).unwrap();
+            assert_eq!(got, expected);
+        }
+        let mut table = [0.0; 4];
+        assert!(gradient(&[0, 2], &[1.0; 4], 2, &mut table).is_err());
+        assert_eq!(table, [0.0; 4]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Where things are:
 //! - [`quant`]: the block formats of GGUF files and their dequantization and quantization;
 //! - [`linear`]: a weight packed once for the kernels, `y = x · Wᵀ` over it, and its input gradient;
+//! - [`gemm`]: dense matrix products, f32 or bf16 with f32 sums;
 //! - [`attention`]: causal grouped-query attention over a key-value cache, whole or in parts;
 //! - [`norm`], [`rope`], [`activation`], [`embed`], [`softmax`]: the rest of a transformer block;
 //! - [`cpu`]: which instructions this machine has, and how to force a lower level;
@@ -22,10 +23,13 @@
 pub mod activation;
 pub mod attention;
 pub mod cpu;
+pub mod cross_entropy;
 pub mod embed;
 mod error;
+pub mod gemm;
 pub mod linear;
 pub mod norm;
+pub mod optimizer;
 pub mod pool;
 pub mod quant;
 pub mod rope;

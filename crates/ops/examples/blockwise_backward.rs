@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use ops::{Heads, RopeStyle, Rotation, attention, rms_norm, rope, swiglu};
+use ops::{Documents, Heads, RopeStyle, Rotation, attention, rms_norm, rope, swiglu};
 
 /// Counts the bytes in use and their maximum.
 struct Counting;
@@ -73,7 +73,7 @@ impl Block {
         let n = rms_norm(x.clone(), self.norms[0].clone(), 1e-5);
         let (q, k) =
             (rope(linear(&n, 0), HEADS.features, rotation), rope(linear(&n, 1), HEADS.features, rotation));
-        let x = x + linear(&attention(q, k, linear(&n, 2), HEADS), 3);
+        let x = x + linear(&attention(q, k, linear(&n, 2), HEADS, &Documents::single(TOKENS)), 3);
         let n = rms_norm(x.clone(), self.norms[1].clone(), 1e-5);
         x + linear(&swiglu(linear(&n, 4), linear(&n, 5)), 6)
     }

@@ -1,8 +1,10 @@
 //! Causal softmax attention with grouped keys and values (Ainslie et al. 2023, arXiv:2305.13245).
 //!
-//! `T` tokens are the last of `S` positions: token `t` sees positions `0 ..= S - T + t`. Query head `h` reads
-//! key and value head `h / (heads / kv_heads)`; scores are scaled by `1 / sqrt(head_dim)`.
-//! [`attention`] is the fused operation; [`attention_pattern`] and [`attention_mix`] are its two parts.
+//! A token sees the tokens of its own document up to and including itself. Query head `h` reads key and value head
+//! `h / (queries / keys)`; scores are scaled by `1 / sqrt(features)`. [`attention`] is the fused operation;
+//! [`attention_pattern`] and [`attention_mix`] are its two parts. A document in a packed run has the bits it has alone.
+
+use std::ops::Range;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -10,6 +12,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor, TensorData};
 use kernels::attention as kernel;
 
+use crate::Documents;
 use crate::flex::{self, CpuTensor};
 use crate::key_values::write;
 
@@ -24,6 +27,14 @@ pub struct Heads {
     pub features: usize,
 }
 
+impl Heads {
+    /// The elements of query rows `range`.
+    fn rows(&self, range: &Range<usize>) -> Range<usize> {
+        let width = self.queries * self.features;
+        range.start * width..range.end * width
+    }
+}
+
 /// The operation, per back end; the bodies here are its composed twin.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Attention: Backend {
@@ -32,12 +43,18 @@ pub(crate) trait Attention: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         heads: Heads,
+        documents: &Documents,
     ) -> FloatTensor<Self> {
-        composed_mix::<Self>(composed_pattern::<Self>(q, k, heads), v, heads)
+        composed_mix::<Self>(composed_pattern::<Self>(q, k, heads, documents), v, heads)
     }
 
-    fn attention_pattern(q: FloatTensor<Self>, k: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
-        composed_pattern::<Self>(q, k, heads)
+    fn attention_pattern(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+    ) -> FloatTensor<Self> {
+        composed_pattern::<Self>(q, k, heads, documents)
     }
 
     fn attention_mix(pattern: FloatTensor<Self>, v: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
@@ -53,41 +70,71 @@ impl Attention for Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         heads: Heads,
+        documents: &Documents,
     ) -> FloatTensor<Self> {
-        let q = flex::contiguous(q);
-        let (shape, keys) = memory(q.shape()[0], k, heads);
-        let (_, values) = memory(q.shape()[0], v, heads);
-        let mut y = vec![0.0; shape.query_len()];
-        kernel::attention(&shape, flex::values(&q), &keys, &values, &mut y);
+        let [q, k, v] = [q, k, v].map(flex::contiguous);
+        let mut y = vec![0.0; flex::values(&q).len()];
+        for range in documents.ranges() {
+            let (shape, rows) = (causal(range.len(), heads), heads.rows(&range));
+            let (keys, values) = (memory(&k, &range, heads), memory(&v, &range, heads));
+            kernel::attention(&shape, &flex::values(&q)[rows.clone()], &keys, &values, &mut y[rows]);
+        }
         flex::tensor(y, q.shape())
     }
 
-    fn attention_pattern(q: FloatTensor<Self>, k: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
-        let q = flex::contiguous(q);
-        let (shape, keys) = memory(q.shape()[0], k, heads);
-        flex::pattern(&shape, &q, &keys)
+    fn attention_pattern(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+    ) -> FloatTensor<Self> {
+        let (q, k) = (flex::contiguous(q), flex::contiguous(k));
+        let tokens = documents.tokens();
+        let mut rows = vec![0.0; heads.queries * tokens * tokens];
+        for range in documents.ranges() {
+            let (shape, n) = (causal(range.len(), heads), range.len());
+            let mut own = vec![0.0; shape.pattern_len()];
+            kernel::scores(
+                &shape,
+                &flex::values(&q)[heads.rows(&range)],
+                &memory(&k, &range, heads),
+                &mut own,
+            );
+            kernel::pattern(&shape, &mut own);
+            for (i, row) in own.chunks_exact(n).enumerate() {
+                let at = (i / n * tokens + range.start + i % n) * tokens + range.start;
+                rows[at..at + n].copy_from_slice(row);
+            }
+        }
+        flex::tensor(rows, [heads.queries, tokens, tokens])
     }
 
     fn attention_mix(pattern: FloatTensor<Self>, v: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
-        let (shape, values) = memory(pattern.shape()[1], v, heads);
-        flex::mix(&shape, pattern, &values)
+        let v = flex::contiguous(v);
+        let tokens = v.shape()[0];
+        flex::mix(&causal(tokens, heads), pattern, &memory(&v, &(0..tokens), heads))
     }
 }
 
-/// `[positions, keys · features]` in the order the kernel reads, `[keys, positions, features]`.
-fn memory(tokens: usize, rows: CpuTensor, heads: Heads) -> (kernel::Shape<'static>, Vec<f32>) {
-    let rows = flex::contiguous(rows);
-    let (positions, rows) = (rows.shape()[0], flex::values(&rows));
-    let mut memory = vec![0.0; rows.len()];
-    write(&mut memory, rows, heads, 0, positions);
-    let Heads { queries, keys, features } = heads;
-    (kernel::Shape::causal(tokens, positions - tokens, queries, keys, features, positions), memory)
+fn causal(tokens: usize, heads: Heads) -> kernel::Shape<'static> {
+    kernel::Shape::causal(tokens, 0, heads.queries, heads.keys, heads.features, tokens)
 }
 
+/// Rows `range` of `[tokens, keys · features]` in the order the kernel reads, `[keys, positions, features]`.
+fn memory(rows: &CpuTensor, range: &Range<usize>, heads: Heads) -> Vec<f32> {
+    let width = heads.keys * heads.features;
+    let rows = &flex::values(rows)[range.start * width..range.end * width];
+    let mut memory = vec![0.0; rows.len()];
+    write(&mut memory, rows, heads, 0, range.len());
+    memory
+}
+
+/// The pattern of the last tokens of a run of `documents`.
 pub(crate) fn composed_pattern<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
     heads: Heads,
+    documents: &Documents,
 ) -> FloatTensor<B> {
     let Heads { queries, keys, features } = heads;
     let (tokens, positions, group) = (q.shape()[0], k.shape()[0], queries / keys);
@@ -98,8 +145,9 @@ pub(crate) fn composed_pattern<B: Backend>(
     let k = B::float_reshape(k, Shape::new([positions, keys, features]));
     let scores = B::float_matmul(q, B::float_permute(k, &[1, 2, 0]));
     let scores = B::float_mul_scalar(scores, (1.0 / (features as f32).sqrt()).into());
-    let mask = (0..tokens).flat_map(|t| {
-        (0..positions).map(move |s| if s + tokens <= positions + t { 0.0 } else { f32::NEG_INFINITY })
+    let starts = documents.ranges().flat_map(|range| std::iter::repeat_n(range.start, range.len()));
+    let mask = starts.enumerate().skip(positions - tokens).flat_map(|(at, start)| {
+        (0..positions).map(move |s| if start <= s && s <= at { 0.0 } else { f32::NEG_INFINITY })
     });
     let mask = TensorData::new(mask.collect::<Vec<_>>(), [1, tokens, positions]);
     let scores = B::float_reshape(scores, Shape::new([queries, tokens, positions]));
@@ -119,34 +167,35 @@ pub(crate) fn composed_mix<B: Backend>(
     B::float_reshape(B::float_permute(y, &[1, 0, 2]), Shape::new([tokens, queries * features]))
 }
 
-/// Attention of `q` `[T, queries · features]` over `k` and `v` `[S, keys · features]`; `[T, queries · features]`.
+/// Attention of `q` `[T, queries · features]` over `k` and `v` `[T, keys · features]`; `[T, queries · features]`.
 ///
 /// # Panics
 /// If the shapes do not fit: a fault of the caller, not of user input.
-pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, heads: Heads) -> Tensor<2> {
-    check(q.dims(), k.dims(), heads);
+pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, heads: Heads, documents: &Documents) -> Tensor<2> {
+    check(q.dims(), k.dims(), heads, documents);
     assert_eq!(k.dims(), v.dims(), "attention: keys and values differ in shape");
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
-    Tensor::from_dispatch(Dispatch::attention(q, k, v, heads))
+    Tensor::from_dispatch(Dispatch::attention(q, k, v, heads, documents))
 }
 
-/// The weights of every query over the positions, `[queries, T, S]`: each row sums to 1, the future is 0.
+/// The weights of every query over the tokens, `[queries, T, T]`: each row sums to 1; the future and other
+/// documents are 0.
 ///
 /// # Panics
 /// As [`attention`].
-pub fn attention_pattern(q: Tensor<2>, k: Tensor<2>, heads: Heads) -> Tensor<3> {
-    check(q.dims(), k.dims(), heads);
-    Tensor::from_dispatch(Dispatch::attention_pattern(q.into_dispatch(), k.into_dispatch(), heads))
+pub fn attention_pattern(q: Tensor<2>, k: Tensor<2>, heads: Heads, documents: &Documents) -> Tensor<3> {
+    check(q.dims(), k.dims(), heads, documents);
+    Tensor::from_dispatch(Dispatch::attention_pattern(q.into_dispatch(), k.into_dispatch(), heads, documents))
 }
 
-/// The sum of the values `v` `[S, keys · features]`, weighted by `pattern` `[queries, T, S]`.
+/// The sum of the values `v` `[T, keys · features]`, weighted by any `pattern` `[queries, T, T]`.
 ///
 /// # Panics
 /// As [`attention`].
 pub fn attention_mix(pattern: Tensor<3>, v: Tensor<2>, heads: Heads) -> Tensor<2> {
-    let [queries, _, positions] = pattern.dims();
+    let [tokens, features] = v.dims();
     assert!(
-        queries == heads.queries && v.dims() == [positions, heads.keys * heads.features],
+        pattern.dims() == [heads.queries, tokens, tokens] && features == heads.keys * heads.features,
         "attention: pattern {:?} and values {:?} do not fit {heads:?}",
         pattern.dims(),
         v.dims()
@@ -154,12 +203,12 @@ pub fn attention_mix(pattern: Tensor<3>, v: Tensor<2>, heads: Heads) -> Tensor<2
     Tensor::from_dispatch(Dispatch::attention_mix(pattern.into_dispatch(), v.into_dispatch(), heads))
 }
 
-fn check(q: [usize; 2], k: [usize; 2], heads: Heads) {
+fn check(q: [usize; 2], k: [usize; 2], heads: Heads, documents: &Documents) {
+    let tokens = documents.tokens();
     assert!(
         heads.queries.is_multiple_of(heads.keys)
-            && q[1] == heads.queries * heads.features
-            && k[1] == heads.keys * heads.features
-            && q[0] <= k[0],
-        "attention: queries {q:?} and keys {k:?} do not fit {heads:?}"
+            && q == [tokens, heads.queries * heads.features]
+            && k == [tokens, heads.keys * heads.features],
+        "attention: queries {q:?} and keys {k:?} do not fit {heads:?} over {tokens} tokens"
     );
 }

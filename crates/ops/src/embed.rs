@@ -29,5 +29,9 @@ pub fn embed(table: &Weight, tokens: &[u32]) -> Result<Tensor<2>, Error> {
             let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &dense.device());
             Ok((**dense).clone().select(0, ids))
         }
+        Storage::LowRank(low) => {
+            let chosen = embed(&Weight::dense(low.b.clone()), tokens)?;
+            Ok(embed(&low.base, tokens)? + chosen.matmul(low.a.clone()) * low.scale)
+        }
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use kernels::attention as kernel;
 
 use crate::attention::{Heads, composed_mix, composed_pattern};
-use crate::{Error, flex, values_of};
+use crate::{Documents, Error, flex, values_of};
 
 /// Room is added in steps of at least this many positions.
 const STEP: usize = 64;
@@ -118,12 +118,14 @@ pub(crate) trait CachedAttention: Backend {
         let (device, heads) = (q.device(), memory.heads);
         let (k, v) =
             (memory.rows::<Self>(&memory.keys, &device), memory.rows::<Self>(&memory.values, &device));
-        composed_mix::<Self>(composed_pattern::<Self>(q, k, heads), v, heads)
+        let pattern = composed_pattern::<Self>(q, k, heads, &Documents::single(memory.positions));
+        composed_mix::<Self>(pattern, v, heads)
     }
 
     fn cached_attention_pattern(q: FloatTensor<Self>, memory: &KeyValues) -> FloatTensor<Self> {
         let device = q.device();
-        composed_pattern::<Self>(q, memory.rows::<Self>(&memory.keys, &device), memory.heads)
+        let k = memory.rows::<Self>(&memory.keys, &device);
+        composed_pattern::<Self>(q, k, memory.heads, &Documents::single(memory.positions))
     }
 
     fn cached_attention_mix(pattern: FloatTensor<Self>, memory: &KeyValues) -> FloatTensor<Self> {

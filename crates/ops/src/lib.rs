@@ -9,30 +9,37 @@
 //! twin in `tests/`. Wrong shapes between operations are faults of the program and panic; bad data is an
 //! [`Error`]. This crate must not know models or files.
 
+mod activation;
 mod add;
 mod attention;
+mod cross_entropy;
+mod documents;
 mod embed;
 mod error;
 mod flex;
 mod key_values;
 mod linear;
+mod relu2;
 mod rms_norm;
 mod rope;
 mod swiglu;
 mod weight;
 
+pub use activation::Activation;
 pub use add::add;
 pub use attention::{Heads, attention, attention_mix, attention_pattern};
+pub use cross_entropy::cross_entropy;
+pub use documents::Documents;
 pub use embed::embed;
 pub use error::Error;
 pub use flex::{tensor_from, values_of};
 pub use kernels::Error as KernelError;
-pub use kernels::linear::Activation;
 pub use kernels::quant::Format;
 pub use kernels::rope::{Style as RopeStyle, frequencies as rope_frequencies};
 pub use kernels::{cpu, pool, quant};
 pub use key_values::{KeyValues, cached_attention, cached_attention_mix, cached_attention_pattern};
 pub use linear::{linear, linear_many};
+pub use relu2::relu2;
 pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope::{Rotation, rope, rope_pair};
 pub use swiglu::{swiglu, swiglu_linear};

@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021, arXiv:2104.09864): pairs of features turn with the position.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -10,28 +10,30 @@ use kernels::rope::Style;
 
 use crate::flex;
 
-/// The angles of a run of positions, computed once per forward and shared by every layer.
+/// The angles of a run of positions, computed once per forward and shared by every layer; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     /// `[tokens, pairs]`.
-    cosines: Vec<f32>,
+    cosines: Arc<[f32]>,
     /// `[tokens, pairs]`.
-    sines: Vec<f32>,
+    sines: Arc<[f32]>,
+    tokens: usize,
     pairs: usize,
     style: Style,
 }
 
 impl Rotation {
     /// Angles `position · frequency` for the given positions, one frequency (radians per position) per pair.
-    pub fn new(frequencies: &[f32], positions: Range<u32>, style: Style) -> Self {
-        let positions: Vec<u32> = positions.collect();
+    pub fn new(frequencies: &[f32], positions: impl IntoIterator<Item = u32>, style: Style) -> Self {
+        let positions: Vec<u32> = positions.into_iter().collect();
         let (cosines, sines) = kernels::rope::angles(&positions, frequencies);
-        Self { cosines, sines, pairs: frequencies.len(), style }
+        let (cosines, sines) = (cosines.into(), sines.into());
+        Self { cosines, sines, tokens: positions.len(), pairs: frequencies.len(), style }
     }
 
     /// Number of positions.
     pub fn tokens(&self) -> usize {
-        self.cosines.len().checked_div(self.pairs).unwrap_or(0)
+        self.tokens
     }
 }
 
@@ -58,7 +60,7 @@ impl Rope for Flex {
     fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
         let shape = x.shape();
         let mut y = flex::into_values(x);
-        let Rotation { cosines, sines, pairs, style } = rotation;
+        let Rotation { cosines, sines, pairs, style, .. } = rotation;
         kernels::rope::rope(&mut y, shape[1] / head_dim, head_dim, 2 * pairs, cosines, sines, *style);
         flex::tensor(y, shape)
     }

@@ -1,14 +1,16 @@
 //! The gate of the SwiGLU channel (Shazeer 2020, arXiv:2002.05202): `y = silu(gate) ⊙ up`; alone, or fused with
 //! the two projections that feed it.
 
+use std::sync::Arc;
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
-use kernels::linear::{Activation, PackedWeight};
+use kernels::linear::PackedWeight;
 
 use crate::weight::{Storage, Weight};
-use crate::{flex, linear};
+use crate::{Activation, flex, linear};
 
 /// The operation, per back end; the body here is its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -19,7 +21,7 @@ pub(crate) trait Swiglu: Backend {
 
     fn swiglu_linear(
         x: FloatTensor<Self>,
-        weights: [&PackedWeight; 2],
+        weights: [&Arc<PackedWeight>; 2],
         activation: Activation,
     ) -> FloatTensor<Self> {
         let _ = activation;
@@ -40,7 +42,7 @@ impl Swiglu for Flex {
 
     fn swiglu_linear(
         x: FloatTensor<Self>,
-        weights: [&PackedWeight; 2],
+        weights: [&Arc<PackedWeight>; 2],
         activation: Activation,
     ) -> FloatTensor<Self> {
         let (tokens, [gate, up]) = linear::outputs(x, weights, activation);

@@ -1,4 +1,5 @@
-//! A weight matrix: packed for the CPU kernels in any GGUF format, or a dense tensor that can be trained.
+//! A weight matrix: packed for the CPU kernels in any GGUF format, a dense tensor that can be trained, or either
+//! with a trainable low-rank addition.
 
 use std::sync::Arc;
 
@@ -18,6 +19,18 @@ pub(crate) enum Storage {
     Packed(Arc<PackedWeight>),
     /// A Burn tensor, on any device, tracked or not.
     Dense(Box<Tensor<2>>),
+    /// Another weight plus `scale · b · a`.
+    LowRank(Arc<LowRank>),
+}
+
+#[derive(Debug)]
+pub(crate) struct LowRank {
+    pub(crate) base: Weight,
+    /// `[rank, columns]`.
+    pub(crate) a: Tensor<2>,
+    /// `[rows, rank]`.
+    pub(crate) b: Tensor<2>,
+    pub(crate) scale: f32,
 }
 
 impl Weight {
@@ -44,11 +57,57 @@ impl Weight {
         Self(Storage::Dense(Box::new(tensor)))
     }
 
+    /// `base + scale · b · a` (Hu et al. 2021, arXiv:2106.09685), with `a` `[rank, columns]` and `b` `[rows, rank]`;
+    /// never multiplied out. Gradients reach `a`, `b` and a dense base that are tracked.
+    ///
+    /// # Panics
+    /// If the shapes do not fit: a fault of the caller, not of user input.
+    pub fn low_rank(base: Weight, a: Tensor<2>, b: Tensor<2>, scale: f32) -> Self {
+        let ([rank, columns], [rows, rank_b]) = (a.dims(), b.dims());
+        assert!(
+            rank == rank_b && rows == base.rows() && columns == base.columns(),
+            "low_rank: a [{rank}, {columns}] and b [{rows}, {rank_b}] on a weight [{}, {}]",
+            base.rows(),
+            base.columns()
+        );
+        Self(Storage::LowRank(Arc::new(LowRank { base, a, b, scale })))
+    }
+
+    /// Whether gradients reach a part of it.
+    pub fn is_tracked(&self) -> bool {
+        match &self.0 {
+            Storage::Packed(_) => false,
+            Storage::Dense(tensor) => tensor.is_tracked(),
+            Storage::LowRank(low) => low.a.is_tracked() || low.b.is_tracked() || low.base.is_tracked(),
+        }
+    }
+
+    /// The packed or dense weight under every low-rank addition.
+    pub(crate) fn base(&self) -> &Storage {
+        match &self.0 {
+            Storage::LowRank(low) => low.base.base(),
+            storage => storage,
+        }
+    }
+
+    /// The low-rank additions, the outermost first.
+    pub(crate) fn additions(&self) -> impl Iterator<Item = &LowRank> {
+        std::iter::successors(self.as_low_rank(), |low| low.base.as_low_rank())
+    }
+
+    fn as_low_rank(&self) -> Option<&LowRank> {
+        match &self.0 {
+            Storage::LowRank(low) => Some(low),
+            _ => None,
+        }
+    }
+
     /// Outputs.
     pub fn rows(&self) -> usize {
         match &self.0 {
             Storage::Packed(packed) => packed.rows(),
             Storage::Dense(tensor) => tensor.dims()[0],
+            Storage::LowRank(low) => low.base.rows(),
         }
     }
 
@@ -57,14 +116,15 @@ impl Weight {
         match &self.0 {
             Storage::Packed(packed) => packed.columns(),
             Storage::Dense(tensor) => tensor.dims()[1],
+            Storage::LowRank(low) => low.base.columns(),
         }
     }
 
-    /// The format of a packed weight.
+    /// The format of a packed weight, or of a packed base.
     pub fn format(&self) -> Option<Format> {
-        match &self.0 {
+        match self.base() {
             Storage::Packed(packed) => Some(packed.format()),
-            Storage::Dense(_) => None,
+            _ => None,
         }
     }
 
@@ -73,16 +133,24 @@ impl Weight {
         match &self.0 {
             Storage::Packed(packed) => packed.bytes(),
             Storage::Dense(tensor) => tensor.shape().num_elements() * size_of::<f32>(),
+            Storage::LowRank(low) => {
+                let added = low.a.shape().num_elements() + low.b.shape().num_elements();
+                low.base.bytes() + added * size_of::<f32>()
+            }
         }
     }
 
-    /// The weights as a dense f32 tensor: a copy on the given device, or the trained tensor itself.
+    /// The weights as a dense f32 tensor: a copy on the given device, or the trained tensor itself; low-rank
+    /// additions are multiplied out.
     pub fn to_dense(&self, device: &Device) -> Tensor<2> {
         match &self.0 {
             Storage::Packed(packed) => {
                 tensor_from(packed.dequantize(), [packed.rows(), packed.columns()]).to_device(device)
             }
             Storage::Dense(tensor) => (**tensor).clone(),
+            Storage::LowRank(low) => {
+                low.base.to_dense(device) + low.b.clone().matmul(low.a.clone()) * low.scale
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 //! An untracked CPU tensor takes the kernel; the same tensor with autodiff takes the twin.
 
 use burn::tensor::Tensor;
-use ops::{Activation, Format, Heads, KeyValues, RopeStyle, Rotation, Weight, tensor_from, values_of};
+use ops::{
+    Activation, Documents, Format, Heads, KeyValues, RopeStyle, Rotation, Weight, tensor_from, values_of,
+};
 
 /// Kernel and twin sum in different orders; relative to the largest value of the twin.
 const TOLERANCE: f32 = 2e-5;
@@ -76,21 +78,25 @@ fn cases() -> Vec<Case> {
             }));
         }
     }
-    for (tokens, positions, queries, keys, features) in
-        [(1, 1, 1, 1, 1), (1, 70, 4, 2, 16), (5, 5, 3, 1, 7), (6, 37, 9, 3, 64), (33, 33, 2, 2, 33)]
-    {
-        let heads = Heads { queries, keys, features };
-        let name = |part: &str| format!("attention{part} {tokens} of {positions}, {heads:?}");
-        let (q, k) = (random(5, [tokens, queries * features]), random(6, [positions, keys * features]));
-        let v = random(7, [positions, keys * features]);
+    for (starts, tokens, queries, keys, features) in [
+        (vec![0], 1, 1, 1, 1),
+        (vec![0], 5, 3, 1, 7),
+        (vec![0, 1, 20], 37, 9, 3, 16),
+        (vec![0, 30], 33, 2, 2, 33),
+    ] {
+        let (heads, documents) = (Heads { queries, keys, features }, Documents::new(&starts, tokens));
+        let name = |part: &str| format!("attention{part} {documents:?}, {heads:?}");
+        let (q, k) = (random(5, [tokens, queries * features]), random(6, [tokens, keys * features]));
+        let v = random(7, [tokens, keys * features]);
+        let (whole, parts) = (documents.clone(), documents.clone());
         cases.push(case(name(""), vec![q.clone(), k.clone(), v.clone()], move |x| {
-            vec![ops::attention(x[0].clone(), x[1].clone(), x[2].clone(), heads)]
+            vec![ops::attention(x[0].clone(), x[1].clone(), x[2].clone(), heads, &whole)]
         }));
         cases.push(case(name("_pattern"), vec![q, k], move |x| {
-            vec![flat(ops::attention_pattern(x[0].clone(), x[1].clone(), heads))]
+            vec![flat(ops::attention_pattern(x[0].clone(), x[1].clone(), heads, &parts))]
         }));
-        cases.push(case(name("_mix"), vec![random(8, [queries * tokens, positions]), v], move |x| {
-            let pattern = x[0].clone().reshape([queries, tokens, positions]);
+        cases.push(case(name("_mix"), vec![random(8, [queries * tokens, tokens]), v], move |x| {
+            let pattern = x[0].clone().reshape([queries, tokens, tokens]);
             vec![ops::attention_mix(pattern, x[1].clone(), heads)]
         }));
     }
@@ -107,6 +113,25 @@ fn cases() -> Vec<Case> {
             ));
         }
     }
+    for shape in [[1, 1], [3, 33]] {
+        cases.push(case(format!("relu2 {shape:?}"), vec![random(14, shape)], |x| {
+            vec![ops::relu2(x[0].clone())]
+        }));
+    }
+    let losses = |hidden: &Tensor<2>, head: &Weight| {
+        vec![ops::cross_entropy(hidden.clone(), head, &[16, 0, 3]).unwrap().reshape([1, 3])]
+    };
+    let bytes = ops::quant::quantize(Format::Q8_0, &noise(15, 17 * 32)).unwrap();
+    let head = Weight::from_bytes(Format::Q8_0, 17, 32, &bytes).unwrap();
+    cases.push(case("cross_entropy".into(), vec![random(16, [3, 32])], move |x| losses(&x[0], &head)));
+    cases.push(case("cross_entropy dense".into(), vec![random(16, [3, 5]), random(17, [17, 5])], move |x| {
+        losses(&x[0], &Weight::dense(x[1].clone()))
+    }));
+    let low = vec![random(18, [3, 12]), random(19, [5, 12]), random(20, [2, 12]), random(21, [5, 2])];
+    cases.push(case("low_rank".into(), low, |x| {
+        let weight = Weight::low_rank(Weight::dense(x[1].clone()), x[2].clone(), x[3].clone(), 0.7);
+        vec![ops::linear(x[0].clone(), &weight, Activation::F32), weight.to_dense(&x[1].device())]
+    }));
     let dense = vec![random(11, [3, 12]), random(12, [5, 12])];
     cases.push(case("linear dense".into(), dense, |x| {
         vec![ops::linear(x[0].clone(), &Weight::dense(x[1].clone()), Activation::F32)]
@@ -193,7 +218,7 @@ fn remembered_keys_and_values_give_the_same_bits() {
     let heads = Heads { queries: 6, keys: 2, features: 20 };
     let (k, v) = (random(1, [150, 40]), random(2, [150, 40]));
     let q = random(3, [150, 120]);
-    let whole = values_of(ops::attention(q.clone(), k.clone(), v.clone(), heads));
+    let whole = values_of(ops::attention(q.clone(), k.clone(), v.clone(), heads, &Documents::single(150)));
     let mut memory = KeyValues::new(heads);
     let mut split = Vec::new();
     for range in [0..1, 1..70, 70..71, 71..150] {

@@ -1,3 +1,28 @@
 //! Instruments that look inside a model, interventions, and their planted-truth twins.
+//!
+//! | question | module |
+//! |---|---|
+//! | what is at a point of the forward pass | [`record`] |
+//! | what happens if something else were there | [`intervene`], [`patch`] |
+//! | what does each layer already know | [`lens`] |
+//! | what do the heads look at | [`heads`] |
+//! | which part makes the prediction | [`decompose`], [`gradient`] |
+//!
+//! Every instrument works on any [`model::Transformer`] through its named hook points, and fails loudly: a point
+//! that does not exist, did not fire, or holds another shape is an error, never a silent nothing.
 
 #![forbid(unsafe_code)]
+
+pub mod decompose;
+pub mod distribution;
+mod error;
+pub mod gradient;
+pub mod heads;
+pub mod intervene;
+pub mod lens;
+mod matrix;
+pub mod patch;
+pub mod record;
+
+pub use error::Error;
+pub use matrix::Matrix;

@@ -18,7 +18,9 @@ const PARTS: &[(&str, &str)] = &[
     ("inputs", "pull/inputs.json"),
     ("governance", "govern/report.json"),
     ("ask", "ask/summary.json"),
+    ("evaluation_before", "evaluate/before.json"),
     ("evaluation", "evaluate/scorecard.json"),
+    ("comparison", "evaluate/comparison.json"),
 ];
 
 /// Everything the run found out, without times. Stages that the recipe leaves out are absent.

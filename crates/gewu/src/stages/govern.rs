@@ -8,8 +8,8 @@ use crate::progress;
 
 pub(super) fn run(job: &mut Job) -> Result<()> {
     let inputs = job.inputs();
-    let mut source = SourceConfig::of(job.source.corpus()?);
-    let lock = job.source.lock();
+    let mut source = SourceConfig::of(job.documents()?.corpus()?);
+    let lock = job.documents()?.lock();
     if lock.source == "pypi:mendeleev" {
         // The other tables repeat these rows or hold the package's own bookkeeping.
         source.tables = knowledge::ELEMENT_TABLES.iter().map(|&table| table.to_owned()).collect();

@@ -8,10 +8,10 @@ mod inputs;
 mod report;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-pub(crate) use evaluate::options as evaluate_options;
+pub(crate) use evaluate::{hash_of, options as evaluate_options};
 use ledger::{Manifest, Run};
 use model::{LoadOptions, Local};
 
@@ -104,20 +104,28 @@ pub(crate) struct Job {
     run: Run,
     /// `None` if the recipe names no model.
     model: Option<Fetched>,
-    source: Fetched,
-    loaded: Option<Local>,
+    /// `None` if the recipe names no documents.
+    source: Option<Fetched>,
+    /// The model that is loaded, and where it came from.
+    loaded: Option<(PathBuf, Local)>,
 }
+
+/// Stages that make a model, latest first; each leaves it in its folder under [`MODEL`].
+const MAKERS: [&str; 2] = ["align", "specialize"];
+
+/// File of a model that a stage made.
+pub(crate) const MODEL: &str = "model.gguf";
 
 impl Job {
     /// Fetches the inputs and opens the run folder.
     pub(crate) fn open(folder: &Path, recipe: Recipe, manifest: &Manifest) -> Result<Self> {
         let run = Run::open(folder, manifest)?;
         let home = home()?;
-        let model = match recipe.pull.model.as_str() {
-            "" => None,
-            name => Some(pull(&Source::parse(name)?, &home)?),
+        let fetch = |name: &str| match name {
+            "" => Ok(None),
+            name => pull(&Source::parse(name)?, &home).map(Some),
         };
-        let source = pull(&Source::parse(&recipe.pull.source)?, &home)?;
+        let (model, source) = (fetch(&recipe.pull.model)?, fetch(&recipe.pull.source)?);
         Ok(Self { recipe, run, model, source, loaded: None })
     }
 
@@ -134,19 +142,40 @@ impl Job {
 
     /// Hash of everything that came from outside.
     fn inputs(&self) -> String {
-        let model = self.model.as_ref().map(Fetched::hash).unwrap_or_default();
-        ledger::short_hash(&[&model, &self.source.hash()])
+        let hash = |input: &Option<Fetched>| input.as_ref().map(Fetched::hash).unwrap_or_default();
+        ledger::short_hash(&[&hash(&self.model), &hash(&self.source)])
     }
 
-    /// Loads the model unless it already is.
-    fn load(&mut self) -> Result<()> {
-        if self.loaded.is_none() {
-            let fetched = self.model.as_ref().context("the recipe names no model")?;
-            let path = fetched.model()?;
-            let local = Local::open(&path, &LoadOptions::default())
-                .with_context(|| format!("cannot load `{}`", fetched.source()))?;
-            self.loaded = Some(local);
-        }
-        Ok(())
+    fn finished(&self, stage: &str) -> bool {
+        self.run.stages().iter().any(|finished| finished.name == stage)
     }
+
+    /// Where the documents are.
+    fn documents(&self) -> Result<&Fetched> {
+        self.source.as_ref().context("the recipe names no documents: set `pull.source`")
+    }
+
+    /// The model as it came.
+    fn base(&self) -> Result<PathBuf> {
+        self.model.as_ref().context("the recipe names no model: set `pull.model`")?.model()
+    }
+
+    /// The model as the stages before `stage` left it.
+    fn model_before(&self, stage: &str) -> Result<PathBuf> {
+        let made = MAKERS.iter().filter(|maker| **maker != stage && self.finished(maker));
+        // `align` works on what `specialize` made, never the other way round.
+        let made = made.filter(|maker| stage != "specialize" || **maker != "align").next();
+        made.map_or_else(|| self.base(), |maker| Ok(self.run.folder().join(maker).join(MODEL)))
+    }
+}
+
+/// The model at `path`, loaded unless it already is.
+fn load<'l>(loaded: &'l mut Option<(PathBuf, Local)>, path: &Path) -> Result<&'l mut Local> {
+    if loaded.as_ref().is_none_or(|(known, _)| known != path) {
+        *loaded = None;
+        let local = Local::open(path, &LoadOptions::default())
+            .with_context(|| format!("cannot load `{}`", path.display()))?;
+        *loaded = Some((path.to_owned(), local));
+    }
+    loaded.as_mut().map(|(_, local)| local).context("the model is not loaded")
 }

@@ -3,6 +3,7 @@
 //! Softmax is taken over the whole row, not tile by tile with rescaling, so [`attention`] is exactly
 //! [`scores`], [`pattern`] and [`mix`] in sequence, bit for bit, and a listener can take the parts.
 
+pub mod documents;
 mod fused;
 pub mod naive;
 

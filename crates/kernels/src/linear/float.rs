@@ -159,34 +159,79 @@ impl Dense for BF16 {
     }
 }
 
+/// Columns `columns` (from a multiple of 32 on) of one panel as [column][16].
+#[inline(always)]
+pub(super) fn expand_columns<S: Simd>(
+    simd: S,
+    store: &Store,
+    width: usize,
+    panel: usize,
+    columns: Range<usize>,
+    out: &mut Vec<f32>,
+) {
+    let room = columns.len().next_multiple_of(32) * LANES;
+    if out.len() < room {
+        out.resize(room, 0.0);
+    }
+    match store {
+        Store::Codes(codes) => {
+            for (block, out) in (columns.start / 32..columns.end.div_ceil(32)).zip(out.chunks_exact_mut(512))
+            {
+                expand_block(simd, codes, panel * codes.blocks + block, out);
+            }
+        }
+        Store::Dense { element, lines } => {
+            let range = (panel * width + columns.start) * LANES..(panel * width + columns.end) * LANES;
+            match element {
+                Element::F32 => {
+                    let values: &[f32] = bytemuck::cast_slice(lines);
+                    out[..range.len()].copy_from_slice(&values[range]);
+                }
+                Element::F16 => widen::<S, F16>(simd, &bytemuck::cast_slice(lines)[range], out),
+                Element::BF16 => widen::<S, BF16>(simd, &bytemuck::cast_slice(lines)[range], out),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn widen<S: Simd, D: Dense>(simd: S, from: &[D::Stored], out: &mut [f32]) {
+    for at in (0..from.len()).step_by(LANES) {
+        simd.store(D::load(simd, lanes(from, at)), lanes_mut(out, at));
+    }
+}
+
 /// Dequantizes one panel into [column][16]; the values are those of [`Store::row`] bit for bit.
 #[inline(always)]
 fn expand<S: Simd>(simd: S, weight: &Codes, panel: usize, out: &mut [f32]) {
+    for (block, out) in out.chunks_exact_mut(512).take(weight.blocks).enumerate() {
+        expand_block(simd, weight, panel * weight.blocks + block, out);
+    }
+}
+
+/// Dequantizes block `index` into [column][16].
+#[inline(always)]
+fn expand_block<S: Simd>(simd: S, weight: &Codes, index: usize, out: &mut [f32]) {
     let unbias = simd.splat(weight.bias);
-    for block in 0..weight.blocks {
-        let index = panel * weight.blocks + block;
-        let codes = &weight.code_bytes()[index * weight.block_bytes()..][..weight.block_bytes()];
-        let scales = |at: usize| match &weight.scales {
-            Scales::Half(scales) => simd.load_f16(lanes(scales, at)),
-            Scales::Single(scales) => simd.load(lanes(scales, at)),
+    let codes = &weight.code_bytes()[index * weight.block_bytes()..][..weight.block_bytes()];
+    let scales = |at: usize| match &weight.scales {
+        Scales::Half(scales) => simd.load_f16(lanes(scales, at)),
+        Scales::Single(scales) => simd.load(lanes(scales, at)),
+    };
+    let at = index * weight.scale_stride();
+    let first = scales(at);
+    let second = if weight.extra == Extra::Nothing { first } else { scales(at + LANES) };
+    for column in 0..32 {
+        let (group, j) = (column / 4, (column % 4) as u32);
+        let code = match weight.bits {
+            4 => simd.field(part(codes, group % 4 * 64), j * 8 + (group as u32 / 4) * 4, 15),
+            _ => simd.field(part(codes, group * 64), j * 8, 255),
         };
-        let at = index * weight.scale_stride();
-        let first = scales(at);
-        let second = if weight.extra == Extra::Nothing { first } else { scales(at + LANES) };
-        for column in 0..32 {
-            let (group, j) = (column / 4, (column % 4) as u32);
-            let code = match weight.bits {
-                4 => simd.field(part(codes, group % 4 * 64), j * 8 + (group as u32 / 4) * 4, 15),
-                _ => simd.field(part(codes, group * 64), j * 8, 255),
-            };
-            let value = match weight.extra {
-                Extra::Nothing => simd.mul(first, simd.sub(code, unbias)),
-                Extra::Offsets => simd.add(simd.mul(first, code), second),
-                Extra::UpperScales => {
-                    simd.mul(if column < 16 { first } else { second }, simd.sub(code, unbias))
-                }
-            };
-            simd.store(value, lanes_mut(out, (block * 32 + column) * LANES));
-        }
+        let value = match weight.extra {
+            Extra::Nothing => simd.mul(first, simd.sub(code, unbias)),
+            Extra::Offsets => simd.add(simd.mul(first, code), second),
+            Extra::UpperScales => simd.mul(if column < 16 { first } else { second }, simd.sub(code, unbias)),
+        };
+        simd.store(value, lanes_mut(out, column * LANES));
     }
 }

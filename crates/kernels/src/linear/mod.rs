@@ -7,6 +7,7 @@ pub mod naive;
 mod pack;
 
 use crate::cpu::{self, Level};
+use crate::gemm::{self, Left, Precision, Right, Shape};
 use crate::pool::{self, Outputs};
 use crate::quant::Format;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
@@ -14,6 +15,7 @@ use crate::{Error, Result, expect_len};
 use activations::Buffers;
 use pack::Store;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// How the activations enter the products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +26,13 @@ pub enum Activation {
     /// weights always run as [`Activation::F32`]).
     #[default]
     Int8,
+    /// Activations and dequantized weights rounded to bf16, products by [`gemm`](mod@crate::gemm) with
+    /// f32 sums: the fast path of training.
+    Bf16,
 }
+
+/// Columns of a block of codes; partial expansions begin at a multiple of it.
+pub(crate) const BLOCK: usize = 32;
 
 /// A weight matrix (rows_out × columns_in), arranged for the kernels.
 #[derive(Debug, Clone)]
@@ -71,6 +79,13 @@ impl PackedWeight {
         self.rows.div_ceil(LANES)
     }
 
+    /// Rows `16 · panel..` of `columns` (beginning at a multiple of [`BLOCK`]) as [column][16]; `out` may
+    /// become longer than that.
+    #[inline(always)]
+    pub(crate) fn expand<S: Simd>(&self, simd: S, panel: usize, columns: Range<usize>, out: &mut Vec<f32>) {
+        float::expand_columns(simd, &self.store, self.columns, panel, columns, out);
+    }
+
     /// The format it was packed from.
     pub fn format(&self) -> Format {
         self.format
@@ -109,14 +124,45 @@ impl PackedWeight {
     }
 
     /// `dx = dy · W`: the gradient of [`PackedWeight::forward`] with respect to `x`, through the
-    /// dequantized weight. `dy` is tokens × rows, `dx` tokens × columns.
+    /// dequantized weight, panel by panel. `dy` is tokens × rows, `dx` tokens × columns.
     ///
     /// # Panics
     /// When a length contradicts the shape.
-    pub fn input_gradient(&self, dy: &[f32], tokens: usize, dx: &mut [f32]) {
+    pub fn input_gradient(&self, dy: &[f32], tokens: usize, precision: Precision, dx: &mut [f32]) {
+        self.input_gradient_at(cpu::level(), dy, tokens, precision, false, dx);
+    }
+
+    /// [`PackedWeight::input_gradient`], added to what `dx` holds.
+    ///
+    /// # Panics
+    /// When a length contradicts the shape.
+    pub fn add_input_gradient(&self, dy: &[f32], tokens: usize, precision: Precision, dx: &mut [f32]) {
+        self.input_gradient_at(cpu::level(), dy, tokens, precision, true, dx);
+    }
+
+    pub(crate) fn input_gradient_at(
+        &self,
+        level: Level,
+        dy: &[f32],
+        tokens: usize,
+        precision: Precision,
+        accumulate: bool,
+        dx: &mut [f32],
+    ) {
         expect_len("output gradient", dy.len(), tokens * self.rows);
         expect_len("input gradient", dx.len(), tokens * self.columns);
-        naive::input_gradient(&self.dequantize(), self.rows, self.columns, dy, dx);
+        let shape = Shape { m: tokens, n: self.columns, k: self.rows };
+        let right = Right::Backward { weight: self, first: 0 };
+        gemm::multiply(
+            level,
+            shape,
+            Left::rows(dy, self.rows),
+            &right,
+            accumulate,
+            precision,
+            dx,
+            self.columns,
+        );
     }
 }
 
@@ -152,6 +198,15 @@ pub fn forward_many_at(
     for (weight, y) in weights.iter().zip(ys.iter()) {
         expect_len("linear input", x.len(), tokens * weight.columns);
         expect_len("linear output", y.len(), tokens * weight.rows);
+    }
+    if activation == Activation::Bf16 {
+        for (weight, y) in weights.iter().zip(ys) {
+            let shape = Shape { m: tokens, n: weight.rows, k: weight.columns };
+            let right = Right::Forward { weight, first: 0 };
+            let x = Left::rows(x, weight.columns);
+            gemm::multiply(level, shape, x, &right, false, Precision::BF16, y, weight.rows);
+        }
+        return;
     }
     let Some(columns) = weights.first().map(|weight| weight.columns) else { return };
     if columns == 0 {
@@ -227,7 +282,7 @@ impl Kernel for TileTokens {
 struct Part<'a> {
     weight: &'a PackedWeight,
     integer: bool,
-    panels: std::ops::Range<usize>,
+    panels: Range<usize>,
     buffers: &'a Buffers,
     tokens: usize,
     y: &'a Outputs<'a, f32>,

@@ -37,7 +37,8 @@ pub(crate) fn blocks(format: Format, rows: usize, columns: usize, seed: u64) -> 
     bytes
 }
 
-fn floats(count: usize, seed: u64) -> Vec<f32> {
+/// Reproducible numbers within ±1.
+pub(crate) fn floats(count: usize, seed: u64) -> Vec<f32> {
     let mut next = noise(seed);
     (0..count).map(|_| (next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
@@ -145,7 +146,7 @@ fn gradient_is_the_difference_of_losses() {
         let weight = PackedWeight::pack(format, &bytes, rows, columns).unwrap();
         let (x, dy) = (floats(tokens * columns, 6), floats(tokens * rows, 4));
         let mut dx = vec![f32::NAN; tokens * columns];
-        weight.input_gradient(&dy, tokens, &mut dx);
+        weight.input_gradient(&dy, tokens, Precision::F32, &mut dx);
         let loss = |x: &[f32]| -> f64 {
             let mut y = vec![0.0; tokens * rows];
             weight.forward(x, tokens, &mut y, Activation::F32);
@@ -158,6 +159,40 @@ fn gradient_is_the_difference_of_losses() {
             let slope = (loss(&above) - loss(&below)) / f64::from(above[at] - below[at]);
             let error = (slope - f64::from(dx[at])).abs();
             assert!(error < 1e-5, "{} at {at}: {} not {slope}", format.name(), dx[at]);
+        }
+    }
+}
+
+#[test]
+fn every_gradient_and_bf16_product_matches_the_twin() {
+    let round = |v: &[f32]| v.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect::<Vec<_>>();
+    for entry in &FORMATS {
+        let columns = if entry.block_len == 1 { 85 } else { 2 * entry.block_len };
+        let (rows, tokens) = (75, 13);
+        let weight =
+            PackedWeight::pack(entry.format, &blocks(entry.format, rows, columns, 8), rows, columns).unwrap();
+        let plain = weight.dequantize();
+        let (x, dy) = (floats(tokens * columns, 1), floats(tokens * rows, 2));
+        for level in Level::available() {
+            let close = |got: &[f32], expected: &[f32], what: &str| {
+                let size = expected.iter().fold(1e-3f32, |size, v| size.max(v.abs()));
+                let error = got.iter().zip(expected).fold(0f32, |e, (a, b)| e.max((a - b).abs()));
+                assert!(error < 3e-6 * size, "{} {level:?} {what}: off by {error} of {size}", entry.name);
+            };
+            let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
+            let (mut expected_y, mut expected_dx) = (y.clone(), dx.clone());
+            forward_many_at(level, &[&weight], &x, tokens, &mut [&mut y], Activation::Bf16);
+            naive::forward(&round(&plain), rows, columns, &round(&x), &mut expected_y);
+            close(&y, &expected_y, "bf16 forward");
+            weight.input_gradient_at(level, &dy, tokens, Precision::F32, false, &mut dx);
+            naive::input_gradient(&plain, rows, columns, &dy, &mut expected_dx);
+            close(&dx, &expected_dx, "gradient");
+            weight.input_gradient_at(level, &dy, tokens, Precision::F32, true, &mut dx);
+            expected_dx.iter_mut().for_each(|v| *v *= 2.0);
+            close(&dx, &expected_dx, "added gradient");
+            weight.input_gradient_at(level, &dy, tokens, Precision::BF16, false, &mut dx);
+            naive::input_gradient(&round(&plain), rows, columns, &round(&dy), &mut expected_dx);
+            close(&dx, &expected_dx, "bf16 gradient");
         }
     }
 }

@@ -56,6 +56,20 @@ impl Pair {
         })
     }
 
+    /// The nearest bf16 value: adds half a unit (less one bit when the unit is even) and cuts.
+    #[inline(always)]
+    fn rounded(self, a: __m256) -> __m256 {
+        wide!({
+            let bits = _mm256_castps_si256(a);
+            let even = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff)));
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x40_0000));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
+            let bits = _mm256_blendv_epi8(up, quiet, nan);
+            _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(0xffff_0000u32 as i32)))
+        })
+    }
+
     #[inline(always)]
     fn map(self, a: Two, f: impl Fn(__m256) -> __m256) -> Two {
         [f(a[0]), f(a[1])]
@@ -117,6 +131,10 @@ impl Simd for Pair {
     #[inline(always)]
     fn div(self, a: Two, b: Two) -> Two {
         self.zip(a, b, |a, b| wide!(_mm256_div_ps(a, b)))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Two) -> Two {
+        self.map(a, |a| wide!(_mm256_sqrt_ps(a)))
     }
     #[inline(always)]
     fn max(self, a: Two, b: Two) -> Two {
@@ -193,6 +211,30 @@ impl Simd for Pair {
             let low = _mm256_madd_epi16(low[half], _mm256_set1_epi16(1));
             let high = _mm256_madd_epi16(high[half], _mm256_set1_epi16(16));
             _mm256_cvtepi32_ps(_mm256_add_epi32(low, high))
+        }))
+    }
+    #[inline(always)]
+    fn round_bf16(self, a: Two) -> Two {
+        self.map(a, |a| self.rounded(a))
+    }
+    #[inline(always)]
+    fn pairs(self, even: Two, odd: Two) -> Two {
+        self.zip(even, odd, |even, odd| {
+            let (even, odd) = (self.rounded(even), self.rounded(odd));
+            wide!({
+                let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(even));
+                _mm256_or_ps(_mm256_castsi256_ps(low), odd)
+            })
+        })
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: Two, b: Two, c: Two) -> Two {
+        wide!(std::array::from_fn(|i| {
+            let low = |v: __m256| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(v)));
+            let upper = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000u32 as i32));
+            let high = |v: __m256| _mm256_and_ps(v, upper);
+            let sum = _mm256_fmadd_ps(low(a[i]), low(b[i]), c[i]);
+            _mm256_fmadd_ps(high(a[i]), high(b[i]), sum)
         }))
     }
     #[inline(always)]

@@ -4,16 +4,30 @@ use super::{Kernel, LANES, Simd};
 use crate::cpu::Avx512;
 use std::arch::x86_64::*;
 
-/// Holds the proof that the instructions exist; every `unsafe` below rests on it.
+/// Holds the proof that the instructions exist; every `unsafe` below rests on it. `BF16`: so does the bf16
+/// dot product.
 #[derive(Clone, Copy)]
-pub(super) struct Wide(#[allow(dead_code)] Avx512);
+pub(super) struct Wide<const BF16: bool>(#[allow(dead_code)] Avx512);
 
 pub(super) fn enter<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    fn inside<K: Kernel>(simd: Wide, kernel: K) -> K::Output {
+    fn inside<K: Kernel>(simd: Wide<false>, kernel: K) -> K::Output {
         kernel.run(simd)
     }
     // SAFETY: `proof` exists only where detection found these features.
+    unsafe { inside(Wide(proof), kernel) }
+}
+
+/// [`enter`] with the bf16 dot product where the processor has it.
+pub(super) fn enter_bf16<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+    fn inside<K: Kernel>(simd: Wide<true>, kernel: K) -> K::Output {
+        kernel.run(simd)
+    }
+    if !crate::cpu::has_bf16() {
+        return enter(proof, kernel);
+    }
+    // SAFETY: `proof` exists only where detection found all features but the last, which was just found.
     unsafe { inside(Wide(proof), kernel) }
 }
 
@@ -30,7 +44,21 @@ macro_rules! wide {
 }
 
 // Functions, not closures: a closure is compiled without the level's instructions unless it is inlined.
-impl Wide {
+impl<const BF16: bool> Wide<BF16> {
+    /// The nearest bf16 value: adds half a unit (less one bit when the unit is even) and cuts.
+    #[inline(always)]
+    fn rounded(self, a: __m512) -> __m512 {
+        wide!({
+            let bits = _mm512_castps_si512(a);
+            let even = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff)));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            let bits = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x40_0000));
+            let upper = _mm512_set1_epi32(0xffff_0000u32 as i32);
+            _mm512_castsi512_ps(_mm512_and_si512(bits, upper))
+        })
+    }
+
     /// Transposes the 4 × 4 matrix in each 128-bit part.
     #[inline(always)]
     fn turn_within(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
@@ -78,11 +106,12 @@ impl Wide {
     }
 }
 
-impl Simd for Wide {
+impl<const BF16: bool> Simd for Wide<BF16> {
     type V = __m512;
     type Nibbles = [__m512i; 8];
     type Bytes = [__m512i; 8];
     const TOKENS: usize = 16;
+    const PAIRS: bool = BF16;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -122,6 +151,10 @@ impl Simd for Wide {
     #[inline(always)]
     fn div(self, a: __m512, b: __m512) -> __m512 {
         wide!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        wide!(_mm512_sqrt_ps(a))
     }
     #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
@@ -213,6 +246,34 @@ impl Simd for Wide {
     #[inline(always)]
     fn dot_bytes(self, codes: &Self::Bytes, activations: &[i8; 32], from: usize, to: usize) -> __m512 {
         self.dot(codes, activations, from, to)
+    }
+    #[inline(always)]
+    fn round_bf16(self, a: __m512) -> __m512 {
+        self.rounded(a)
+    }
+    #[inline(always)]
+    fn pairs(self, even: __m512, odd: __m512) -> __m512 {
+        let (even, odd) = (self.rounded(even), self.rounded(odd));
+        wide!({
+            let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(even));
+            _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(odd)))
+        })
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        if BF16 {
+            // SAFETY: `BF16` is true only inside `enter_bf16`, which has checked; only lanes are read.
+            return unsafe {
+                let [a, b] = [a, b].map(|v| std::mem::transmute::<__m512, __m512bh>(v));
+                _mm512_dpbf16_ps(c, a, b)
+            };
+        }
+        wide!({
+            let low = |v: __m512| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(v)));
+            let upper = _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000u32 as i32));
+            let high = |v: __m512| _mm512_and_ps(v, upper);
+            _mm512_fmadd_ps(high(a), high(b), _mm512_fmadd_ps(low(a), low(b), c))
+        })
     }
     #[inline(always)]
     fn prefetch(self, address: *const u8) {

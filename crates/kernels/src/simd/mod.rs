@@ -33,6 +33,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// a · b + c, rounded once where the machine can.
@@ -51,6 +52,15 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Per row: integer dot of the codes with the activations, over column groups `from..to` of 4.
     fn dot_nibbles(self, codes: &Self::Nibbles, activations: &[i8; 32], from: usize, to: usize) -> Self::V;
     fn dot_bytes(self, codes: &Self::Bytes, activations: &[i8; 32], from: usize, to: usize) -> Self::V;
+    /// Whether [`Simd::dot_pairs`] is an instruction here. Where it is not, nobody calls it or
+    /// [`Simd::pairs`].
+    const PAIRS: bool = false;
+    /// The nearest bf16 value, ties to even; NaN stays NaN.
+    fn round_bf16(self, a: Self::V) -> Self::V;
+    /// Pairs of bf16 in 32-bit lanes: `even` rounded in the low half, `odd` in the high half.
+    fn pairs(self, even: Self::V, odd: Self::V) -> Self::V;
+    /// `c` plus both products of each lane's pair, without subnormal numbers.
+    fn dot_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Hints that the line at `address` will be read.
     fn prefetch(self, address: *const u8);
 
@@ -99,10 +109,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     }
 
     /// e^x: 2^n · p(r) with x = n·ln 2 + r and the Taylor polynomial of degree 7, below 1e-7
-    /// relative; 0 under −87.3, capped above 88.3.
+    /// relative; 0 under −87.3, capped above 88.3; NaN stays NaN.
     #[inline(always)]
     fn exp(self, x: Self::V) -> Self::V {
-        let bounded = self.min(self.max(x, self.splat(-87.3)), self.splat(88.3));
+        // Of two operands the second is taken when either is NaN.
+        let bounded = self.min(self.splat(88.3), self.max(self.splat(-87.3), x));
         let n = self.round(self.mul(bounded, self.splat(std::f32::consts::LOG2_E)));
         let r = self.fma(n, self.splat(-0.693_359_4), bounded);
         let r = self.fma(n, self.splat(2.121_944_4e-4), r);
@@ -129,6 +140,15 @@ pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512(proof) => avx512::enter(proof, kernel),
         _ => kernel.run(scalar::Scalar),
+    }
+}
+
+/// As [`dispatch`], with the bf16 dot product where the level is AVX-512 and the processor has it.
+pub(crate) fn dispatch_bf16<K: Kernel>(level: Level, kernel: K) -> K::Output {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512(proof) => avx512::enter_bf16(proof, kernel),
+        _ => dispatch(level, kernel),
     }
 }
 

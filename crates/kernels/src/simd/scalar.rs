@@ -69,6 +69,10 @@ impl Simd for Scalar {
         from_fn(|i| a[i] / b[i])
     }
     #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        a.map(f32::sqrt)
+    }
+    #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
         // As the vector instructions: the second operand when either is NaN.
         from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
@@ -121,6 +125,21 @@ impl Simd for Scalar {
     #[inline(always)]
     fn dot_bytes(self, codes: &Self::Bytes, activations: &[i8; 32], from: usize, to: usize) -> Self::V {
         dot(codes, activations, from, to)
+    }
+    #[inline(always)]
+    fn round_bf16(self, a: Self::V) -> Self::V {
+        a.map(|v| bf16::from_f32(v).to_f32())
+    }
+    #[inline(always)]
+    fn pairs(self, even: Self::V, odd: Self::V) -> Self::V {
+        let bits = |v: f32| u32::from(bf16::from_f32(v).to_bits());
+        from_fn(|i| f32::from_bits(bits(even[i]) | bits(odd[i]) << 16))
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let (low, high) =
+            (|v: f32| f32::from_bits(v.to_bits() << 16), |v: f32| f32::from_bits(v.to_bits() & 0xffff_0000));
+        from_fn(|i| fused(high(a[i]), high(b[i]), fused(low(a[i]), low(b[i]), c[i])))
     }
     #[inline(always)]
     fn prefetch(self, _address: *const u8) {}

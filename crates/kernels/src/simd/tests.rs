@@ -20,6 +20,9 @@ fn exp_is_accurate() {
     inputs.extend([f32::NEG_INFINITY, -200.0, -0.0, 0.0, 1e-30, 1.0, 88.2, -87.4]);
     inputs.extend([0.0; 8]);
     for level in Level::available() {
+        assert!(dispatch(level, Exponentials(vec![f32::NAN; 16])).iter().all(|v| v.is_nan()), "{level:?}");
+    }
+    for level in Level::available() {
         let outputs = dispatch(level, Exponentials(inputs.clone()));
         for (&x, &y) in inputs.iter().zip(&outputs) {
             let exact = f64::from(x).exp();
@@ -87,5 +90,47 @@ fn the_order_of_a_sum_is_the_same_at_every_level() {
         let bits: Vec<u32> =
             Level::available().into_iter().map(|level| dispatch(level, Sum(&values))).collect();
         assert!(bits.iter().all(|b| *b == bits[0]), "{bits:?}");
+    }
+}
+
+struct Bf16<'a>(&'a [f32]);
+impl Kernel for Bf16<'_> {
+    /// Values rounded, and the products of pairs with (1, 2) added to 100.
+    type Output = [Vec<f32>; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let (mut rounded, mut dots) = (vec![0.0; LANES], vec![0.0; LANES]);
+        let even = simd.load(lanes(self.0, 0));
+        let odd = simd.load(lanes(self.0, LANES));
+        simd.store(simd.round_bf16(even), lanes_mut(&mut rounded, 0));
+        let factors = simd.pairs(simd.splat(1.0), simd.splat(2.0));
+        let dot = simd.dot_pairs(simd.pairs(even, odd), factors, simd.splat(100.0));
+        simd.store(dot, lanes_mut(&mut dots, 0));
+        [rounded, dots]
+    }
+}
+
+#[test]
+fn bf16_is_rounded_to_nearest_and_multiplied_in_pairs() {
+    // Small integers over 2^k: sums are exact, so every level and the instruction give equal bits.
+    let values: Vec<f32> = (0..32).map(|i| 1.0 + (i * 7 % 32) as f32 / 512.0).collect();
+    let round = |v: f32| half::bf16::from_f32(v).to_f32();
+    let expected = [
+        values[..16].iter().map(|&v| round(v)).collect::<Vec<_>>(),
+        (0..16).map(|i| 100.0 + round(values[i]) + 2.0 * round(values[16 + i])).collect(),
+    ];
+    for level in Level::available() {
+        assert_eq!(dispatch(level, Bf16(&values)), expected, "{level:?}");
+        assert_eq!(dispatch_bf16(level, Bf16(&values)), expected, "{level:?}");
+    }
+    let special: Vec<f32> = [f32::INFINITY, f32::from_bits(0x7fff_ffff), f32::from_bits(0x7f80_0001), -0.0]
+        .into_iter()
+        .cycle()
+        .take(32)
+        .collect();
+    for level in Level::available() {
+        let [rounded, _] = dispatch_bf16(level, Bf16(&special));
+        assert!(rounded[0] == f32::INFINITY && rounded[1].is_nan() && rounded[2].is_nan(), "{level:?}");
+        assert!(rounded[3] == 0.0 && rounded[3].is_sign_negative(), "{level:?}");
     }
 }

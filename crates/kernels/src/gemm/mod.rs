@@ -1,0 +1,251 @@
+//! Matrix products `C (+)= A · B` in f32, or with both factors rounded to bf16 and f32 sums.
+//!
+//! A is packed once into panels of sixteen rows; every thread takes groups of columns, packs (or
+//! dequantizes) that part of B block by block, and multiplies register tiles. An element of C is the sum
+//! over blocks of the inner dimension of one chain each, in order, so its bits depend only on the inner
+//! dimension, the level and its own row and column: not on threads, nor on the other rows and columns.
+
+pub mod naive;
+mod pack;
+mod right;
+mod tile;
+
+use crate::cpu::{self, Level};
+use crate::expect_len;
+use crate::pool::{self, Outputs};
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+use pack::Layout;
+pub(crate) use right::Right;
+use std::cell::Cell;
+use std::ops::Range;
+
+/// How the products of a matrix multiplication are taken; sums are f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32 products, fused into the sums where the machine can.
+    #[default]
+    F32,
+    /// Both factors rounded to bf16 (nearest, ties to even). With AVX512-BF16 by its dot product, which
+    /// adds two products per step and takes subnormal numbers as zero; elsewhere by f32 products of the
+    /// rounded values in order. The two may differ in the last bits.
+    BF16,
+}
+
+/// A factor of a product: `rows × columns` row-major, or stored transposed (`columns × rows`).
+#[derive(Debug, Clone, Copy)]
+pub struct Operand<'a> {
+    /// The elements.
+    pub values: &'a [f32],
+    /// Whether `values` holds the transposed matrix.
+    pub transposed: bool,
+}
+
+impl<'a> Operand<'a> {
+    /// The matrix as it stands.
+    pub fn plain(values: &'a [f32]) -> Self {
+        Operand { values, transposed: false }
+    }
+
+    /// The transpose of the stored matrix.
+    pub fn transposed(values: &'a [f32]) -> Self {
+        Operand { values, transposed: true }
+    }
+}
+
+/// `C (+)= A · B`: A is m × k, B k × n, C m × n; without `accumulate` C is overwritten.
+///
+/// # Panics
+/// When a length contradicts the shape.
+#[allow(clippy::too_many_arguments)] // the shape, the factors, two switches and the product
+pub fn gemm(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Operand,
+    b: Operand,
+    accumulate: bool,
+    precision: Precision,
+    c: &mut [f32],
+) {
+    expect_len("gemm A", a.values.len(), m * k);
+    expect_len("gemm B", b.values.len(), k * n);
+    expect_len("gemm C", c.len(), m * n);
+    let left = Left::new(a, m, k);
+    let right = Right::operand(b, k, n);
+    multiply(cpu::level(), Shape { m, n, k }, left, &right, accumulate, precision, c, n);
+}
+
+/// Rows, columns and inner dimension of a product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+}
+
+/// The left factor: element (row, inner) is `values[row · stride + inner]`, or
+/// `values[inner · stride + row]` when transposed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) transposed: bool,
+}
+
+impl<'a> Left<'a> {
+    /// Rows of `stride` elements.
+    pub(crate) fn rows(values: &'a [f32], stride: usize) -> Self {
+        Left { values, stride, transposed: false }
+    }
+
+    fn new(operand: Operand<'a>, m: usize, k: usize) -> Self {
+        let Operand { values, transposed } = operand;
+        Left { values, stride: if transposed { m } else { k }, transposed }
+    }
+}
+
+/// Inner dimension worked on at a time (f32 products; twice as much in bf16): a panel of B of so many
+/// rows stays in the first-level cache.
+const INNER: usize = 160;
+
+/// Elements of A packed at a time.
+const PACKED: usize = 4 << 20;
+
+/// Multiply-accumulates worth a hand-off to another thread.
+const PART: usize = 1 << 19;
+
+thread_local! {
+    /// Packed A, kept between calls.
+    static PACKED_A: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// [`gemm`] at a level, with strides: row r of C begins at `c[r · stride]`.
+#[allow(clippy::too_many_arguments)] // as gemm
+pub(crate) fn multiply(
+    level: Level,
+    shape: Shape,
+    left: Left,
+    right: &Right,
+    accumulate: bool,
+    precision: Precision,
+    c: &mut [f32],
+    stride: usize,
+) {
+    let Shape { m, n, k } = shape;
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !accumulate {
+            (0..m).for_each(|row| c[row * stride..row * stride + n].fill(0.0));
+        }
+        return;
+    }
+    assert!(c.len() >= (m - 1) * stride + n, "gemm C: {} elements for {m} rows of {stride}", c.len());
+    let layout = Layout::of(level, precision);
+    let c = Outputs::new(c);
+    let mut packed = PACKED_A.take();
+    let chunk = (PACKED / k / LANES).max(1) * LANES;
+    for first in (0..m).step_by(chunk) {
+        let rows = first..(first + chunk).min(m);
+        let run = Run { level, shape, rows, right, accumulate, layout, c: &c, stride };
+        run.pack(left, &mut packed);
+        run.multiply(&packed);
+    }
+    PACKED_A.set(packed);
+}
+
+/// One chunk of rows of a product.
+struct Run<'a> {
+    level: Level,
+    shape: Shape,
+    rows: Range<usize>,
+    right: &'a Right<'a>,
+    accumulate: bool,
+    layout: Layout,
+    c: &'a Outputs<'a, f32>,
+    stride: usize,
+}
+
+impl Run<'_> {
+    fn enter<K: Kernel>(&self, kernel: K) -> K::Output {
+        if self.layout == Layout::Paired {
+            dispatch_bf16(self.level, kernel)
+        } else {
+            dispatch(self.level, kernel)
+        }
+    }
+
+    /// The rows as panels of [inner][16].
+    fn pack(&self, left: Left, packed: &mut Vec<f32>) {
+        let size = self.layout.depth(self.shape.k) * LANES;
+        let panels = self.rows.len().div_ceil(LANES);
+        if packed.len() < panels * size {
+            packed.resize(panels * size, 0.0);
+        }
+        let to = Outputs::new(packed);
+        let parts = (panels * LANES * self.shape.k / PART * 16).clamp(1, 4 * pool::threads()).min(panels);
+        pool::run(parts, &|part| {
+            let panels = panels * part / parts..panels * (part + 1) / parts;
+            // SAFETY: parts are disjoint ranges of panels.
+            let to = unsafe { to.range(panels.start * size, panels.len() * size) };
+            self.enter(PackLeft { run: self, left, panels, to });
+        });
+    }
+
+    fn multiply(&self, packed: &[f32]) {
+        let Shape { n, k, .. } = self.shape;
+        let m = self.rows.len();
+        let width = dispatch(self.level, TileVectors) * LANES;
+        let panels = n.div_ceil(width);
+        let threads = pool::threads();
+        let parts = (m * n / PART * k).max(m * n * k / PART).clamp(1, 4 * threads);
+        let across = panels.min(parts);
+        // Few columns: the rows are split as well, and every part packs its columns of B again.
+        let down = (parts / across).min(m.div_ceil(4 * LANES)).max(1);
+        let down = if across >= 2 * threads { 1 } else { down };
+        pool::run(across * down, &|part| {
+            let (row, column) = (part / across, part % across);
+            let tall = m.div_ceil(LANES);
+            let rows = tall * row / down * LANES..(tall * (row + 1) / down * LANES).min(m);
+            let columns = panels * column / across * width..(panels * (column + 1) / across * width).min(n);
+            self.enter(tile::Part { run: self, packed, rows, columns });
+        });
+    }
+}
+
+struct PackLeft<'a> {
+    run: &'a Run<'a>,
+    left: Left<'a>,
+    panels: Range<usize>,
+    to: &'a mut [f32],
+}
+
+impl Kernel for PackLeft<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let PackLeft { run, left, panels, to } = self;
+        let size = run.layout.depth(run.shape.k) * LANES;
+        for (panel, to) in panels.zip(to.chunks_exact_mut(size)) {
+            let row = run.rows.start + panel * LANES;
+            let count = LANES.min(run.rows.end - row);
+            let from = pack::Strided::new(left.values, left.stride, left.transposed, row, count);
+            pack::vector(simd, run.layout, from, 0..run.shape.k, to, LANES);
+        }
+    }
+}
+
+/// Vectors of a register tile at a level.
+struct TileVectors;
+
+impl Kernel for TileVectors {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> usize {
+        tile::vectors::<S>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Instruments on models whose insides are known.
+
+mod instruments;
+mod planted;
