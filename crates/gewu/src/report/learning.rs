@@ -17,7 +17,10 @@ pub(super) fn section(part: &Value) -> Markup {
     let (known, training) = (&part["closed_book"], &part["training"]);
     let mut dots: Vec<Dot> =
         LINES.iter().map(|(key, label)| before_and_after(&known[key], (*label).into())).collect();
-    dots.push(share(&part["retrieval_never_trained"], "never trained, from the documents · 据文档回答".into()));
+    dots.push(share(
+        &part["retrieval_never_trained"],
+        "never trained, from the documents · 据文档回答".into(),
+    ));
     html! {
         @if !part.is_null() {
             section {

@@ -11,8 +11,10 @@ pub(super) const WINDOW: usize = 256;
 /// The text in the file `path`, or the built-in one.
 pub(super) fn text(path: &str) -> Result<String> {
     match path {
-        "" => Ok(align::preferences::neutral_text(Language::English).to_owned()),
-        path => std::fs::read_to_string(path).with_context(|| format!("cannot read the neutral text `{path}`")),
+        "" => Ok(align::preferences::neutral_text(Language::En).to_owned()),
+        path => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the neutral text `{path}`"))
+        }
     }
 }
 

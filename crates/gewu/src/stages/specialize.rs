@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use knowledge::specialize::{self, Graded, Item, Specialization};
 use knowledge::{AskOptions, Pack};
+use model::template::ChatTemplate;
 use model::{Checkpoint, Local, Message};
 use serde_json::{Value, json};
 use train::Example;
@@ -34,9 +35,9 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         // A model that was never tuned is shown two answered questions, or it would not know how short to answer.
         let known = Known::measure(model, &items, true)?;
         let perplexity = eval::perplexity(model, &text, neutral::WINDOW)?;
-        let examples = examples(model, &items, settings, recipe.seed)?;
-
         let checkpoint = Checkpoint::open(&base)?;
+        let template = checkpoint.chat_template(model.tokenizer())?;
+        let examples = examples(model, &template, &items, settings, recipe.seed)?;
         let trained = tuning::tune(&checkpoint, &examples, &[], &settings.tuning, stage, recipe.seed)?;
         trained.parameters.write(&checkpoint, &stage.folder.join(MODEL), kernels::quant::Format::Q8_0)?;
 
@@ -45,9 +46,10 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         let after = eval::perplexity(model, &text, neutral::WINDOW)?;
         let ask = AskOptions::default();
         let bar = progress::bar(items.never_trained.len() as u64, "retrieval");
-        let retrieved = specialize::with_retrieval(&pack, model, &items.never_trained, &ask, &mut |done, _| {
-            bar.set_position(done as u64);
-        })?;
+        let retrieved =
+            specialize::with_retrieval(&pack, model, &items.never_trained, &ask, &mut |done, _| {
+                bar.set_position(done as u64);
+            })?;
         bar.finish_and_clear();
         // The folder takes its final name when the stage ends.
         *loaded = None;
@@ -88,7 +90,8 @@ impl Known {
         let total = items.unseen_phrasing.len() + items.never_trained.len();
         let bar = progress::bar(total as u64, "closed book");
         let mut ask = |items: &[Item]| {
-            specialize::closed_book(model, items, examples, &mut |_, _| bar.inc(1)).map_err(anyhow::Error::from)
+            specialize::closed_book(model, items, examples, &mut |_, _| bar.inc(1))
+                .map_err(anyhow::Error::from)
         };
         let known = Self { unseen: ask(&items.unseen_phrasing)?, never: ask(&items.never_trained)? };
         bar.finish_and_clear();
@@ -99,6 +102,7 @@ impl Known {
 /// Items as conversations of which the answer counts, and general text of the model's own as a small share.
 fn examples(
     model: &mut Local,
+    template: &ChatTemplate,
     items: &Specialization,
     settings: &Specialize,
     seed: u64,
@@ -107,7 +111,7 @@ fn examples(
     for item in &items.train {
         let mut messages = item.messages.clone();
         messages.push(Message::new("assistant", item.answer()));
-        examples.push(train::chat_example(model.tokenizer(), model.template(), &messages)?);
+        examples.push(train::chat_example(model.tokenizer(), template, &messages)?);
     }
     let tokens: usize = examples.iter().map(|example| example.tokens.len()).sum();
     let wanted = specialize::replay_tokens(tokens, settings.replay);

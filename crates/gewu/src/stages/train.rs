@@ -24,7 +24,9 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         let settings = &recipe.train;
         let format = model::convert::type_named(&settings.format)?;
         let text = neutral::text(&recipe.neutral)?;
+        let checkpoint = Checkpoint::open(&base)?;
         let model = super::load(loaded, &base)?;
+        let template = checkpoint.chat_template(model.tokenizer())?;
         let mut examples = Vec::new();
         if settings.documents && corpus.is_dir() {
             for document in data::corpus::read(&corpus)? {
@@ -35,13 +37,14 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             let place = || format!("`{}`, line {}", settings.conversations, number + 1);
             let conversation: Conversation = serde_json::from_str(line)
                 .map_err(|error| bad_input(format!("{}: no conversation: {error}", place())))?;
-            let example = train::chat_example(model.tokenizer(), model.template(), &conversation.messages);
+            let example = train::chat_example(model.tokenizer(), &template, &conversation.messages);
             examples.push(example.with_context(place)?);
         }
         let every = settings.held_out_one_in.max(2);
         let (held_out, examples): (Vec<_>, Vec<_>) =
             examples.into_iter().enumerate().partition(|(index, _)| index % every == every - 1);
-        let strip = |part: Vec<(usize, Example)>| part.into_iter().map(|(_, example)| example).collect::<Vec<_>>();
+        let strip =
+            |part: Vec<(usize, Example)>| part.into_iter().map(|(_, example)| example).collect::<Vec<_>>();
         let (held_out, examples) = (strip(held_out), strip(examples));
         if examples.is_empty() {
             return Err(bad_input(
@@ -49,7 +52,6 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             ));
         }
         let before = eval::perplexity(model, &text, neutral::WINDOW)?;
-        let checkpoint = Checkpoint::open(&base)?;
         let trained = tuning::tune(&checkpoint, &examples, &held_out, &settings.tuning, stage, recipe.seed)?;
         trained.parameters.write(&checkpoint, &stage.folder.join(MODEL), format)?;
         let model = super::load(loaded, &stage.folder.join(MODEL))?;
