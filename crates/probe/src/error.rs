@@ -7,6 +7,9 @@ pub enum Error {
     /// The model refused: a point that does not exist or did not fire, a token outside the vocabulary.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// A training step failed.
+    #[error(transparent)]
+    Train(#[from] train::Error),
     /// A statistic is undefined for the numbers at hand.
     #[error(transparent)]
     Statistics(#[from] statistics::Error),

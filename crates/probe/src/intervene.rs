@@ -87,6 +87,18 @@ impl Change {
         Ok(Self { point, positions: Positions::All, features: Some(features), with })
     }
 
+    /// Adds the change to the listeners of a pass; what does not fit goes into `failure`, since a listener cannot
+    /// return an error.
+    pub(crate) fn listen<'h>(&'h self, hooks: &mut Hooks<'h>, failure: &'h RefCell<Option<Error>>) {
+        hooks.replace(&self.point, |x| {
+            let unchanged = x.clone();
+            self.apply(x).unwrap_or_else(|error| {
+                failure.borrow_mut().get_or_insert(error);
+                unchanged
+            })
+        });
+    }
+
     /// What continues in place of `x`; everything not named keeps its bits.
     fn apply(&self, x: Tensor<2>) -> Result<Tensor<2>, Error> {
         let like = x.clone();
@@ -165,15 +177,7 @@ pub(crate) fn forward(
 ) -> Result<Matrix, Error> {
     let failure = RefCell::new(None);
     let mut hooks = Hooks::new();
-    for change in changes {
-        hooks.replace(&change.point, |x| {
-            let unchanged = x.clone();
-            change.apply(x).unwrap_or_else(|error| {
-                failure.borrow_mut().get_or_insert(error);
-                unchanged
-            })
-        });
-    }
+    changes.iter().for_each(|change| change.listen(&mut hooks, &failure));
     let output = transformer.forward_with(tokens, cache, want, &mut hooks);
     drop(hooks);
     match failure.into_inner() {

@@ -6,7 +6,7 @@ use model::{Transformer, Want};
 use serde::{Deserialize, Serialize};
 
 use crate::error::require;
-use crate::intervene::{Change, Positions, With, run};
+use crate::intervene::{Change, With, run};
 use crate::record::record;
 use crate::{Error, Matrix};
 
@@ -109,10 +109,14 @@ pub fn identity_error<S: AsRef<str>>(
 ///
 /// # Errors
 /// [`Error::Request`] without texts; [`Error::Model`] from the forward passes.
-pub fn mean_at(transformer: &Transformer, texts: &[Vec<u32>], point: &str) -> Result<Vec<f32>, Error> {
+pub fn mean_at<T: AsRef<[u32]>>(
+    transformer: &Transformer,
+    texts: &[T],
+    point: &str,
+) -> Result<Vec<f32>, Error> {
     let (mut sums, mut count) = (Vec::new(), 0);
     for tokens in texts {
-        let recording = record(transformer, tokens, &[point])?;
+        let recording = record(transformer, tokens.as_ref(), &[point])?;
         let matrix = recording.at(point)?;
         sums.resize(matrix.columns(), 0.0_f64);
         for row in 0..matrix.rows() {
@@ -122,9 +126,4 @@ pub fn mean_at(transformer: &Transformer, texts: &[Vec<u32>], point: &str) -> Re
     }
     require(count > 0, || "a mean over no texts; give at least one".into())?;
     Ok(sums.into_iter().map(|sum| (sum / f64::from(count)) as f32).collect())
-}
-
-/// The change that ablates a whole component (its contribution to the stream) at all positions.
-pub fn ablation(point: &str, with: With) -> Change {
-    Change { point: point.to_string(), positions: Positions::All, features: None, with }
 }

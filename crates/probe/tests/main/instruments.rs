@@ -126,7 +126,7 @@ fn ablating_the_planted_heads_destroys_the_copy_and_the_others_do_nothing() {
     let change = Change::new("blocks.1.attention.output", With::Row(mean.clone())).at(vec![8]);
     let ablated = run(&model, &tokens, &[change], Want::Last).unwrap();
     assert!(logit_of(&ablated, 9) < 0.9 * copied_logit() && mean.iter().any(|v| *v > 0.0));
-    assert!(mean_at(&model, &[], "embed").is_err());
+    assert!(mean_at::<Vec<u32>>(&model, &[], "embed").is_err());
     assert!(
         Change::head(&model, 2, 0, With::Zero).is_err() && Change::head(&model, 1, 2, With::Zero).is_err()
     );

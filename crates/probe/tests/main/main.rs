@@ -1,4 +1,6 @@
 //! Instruments on models whose insides are known.
 
+mod account;
+mod direction;
 mod instruments;
 mod planted;

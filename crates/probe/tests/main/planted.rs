@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::config::{AttentionConfig, Layers, RopeConfig, RopeScaling, RopeStyle, SwigluConfig};
+use burn::tensor::Tensor;
+use model::config::{ChannelConfig, ChannelKind, Layers};
 use model::mixers::MixerKind;
-
-use model::{Activation, Config, Error, Transformer, WeightSource};
+use model::{Activation, Config, Error, Init, Transformer, WeightSource};
 use ops::{Format, Weight};
 
 /// Tokens of the planted induction model; token 0 begins every text and never comes back.
@@ -19,15 +19,16 @@ pub(crate) struct Planted {
 }
 
 impl WeightSource for Planted {
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Weight, Error> {
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, _: Init) -> Result<Weight, Error> {
         let values = self.matrices.remove(name).unwrap_or_else(|| vec![0.0; rows * columns]);
         assert_eq!(values.len(), rows * columns, "{name}");
         dense(rows, columns, &values)
     }
 
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
+    fn vector(&mut self, name: &str, length: usize, _: Init) -> Result<Tensor<1>, Error> {
         let default = if name.contains("norm") { 1.0 } else { 0.0 };
-        Ok(self.vectors.remove(name).unwrap_or_else(|| vec![default; length]))
+        let values = self.vectors.remove(name).unwrap_or_else(|| vec![default; length]);
+        Ok(ops::tensor_from(values, [length]))
     }
 }
 
@@ -43,29 +44,11 @@ pub(crate) fn config(
     heads: usize,
     head_dim: usize,
 ) -> Config {
-    Config {
-        vocabulary,
-        width,
-        context: 256,
-        layers: Layers::uniform(layers, MixerKind::Attention),
-        norm_epsilon: 1e-9,
-        tied_embeddings: false,
-        attention: AttentionConfig {
-            heads,
-            kv_heads: heads,
-            head_dim,
-            rope: RopeConfig {
-                base: 10_000.0,
-                style: RopeStyle::Half,
-                dimensions: None,
-                scaling: RopeScaling::None,
-            },
-            qk_norm: false,
-            qkv_bias: false,
-            output_bias: false,
-        },
-        swiglu: SwigluConfig { hidden: 8 },
-    }
+    let mut config = Config::new(vocabulary, width, 256, Layers::uniform(layers, MixerKind::Attention));
+    (config.norm_epsilon, config.tied_embeddings, config.attention.qk_norm) = (1e-9, false, false);
+    (config.attention.heads, config.attention.kv_heads, config.attention.head_dim) = (heads, heads, head_dim);
+    config.channel = ChannelConfig { kind: ChannelKind::Swiglu, hidden: 8 };
+    config
 }
 
 /// Sets one cell of a row-major matrix.
@@ -146,15 +129,16 @@ pub(crate) fn noise(seed: u64, name: &str, length: usize) -> Vec<f32> {
 }
 
 impl WeightSource for Noise {
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Weight, Error> {
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, _: Init) -> Result<Weight, Error> {
         let scale = 3.0 / (columns as f32).sqrt();
         let values: Vec<f32> = noise(self.0, name, rows * columns).iter().map(|v| v * scale).collect();
         dense(rows, columns, &values)
     }
 
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
+    fn vector(&mut self, name: &str, length: usize, _: Init) -> Result<Tensor<1>, Error> {
         let center = if name.contains("norm") { 1.0 } else { 0.0 };
-        Ok(noise(self.0, name, length).iter().map(|v| center + 0.3 * v).collect())
+        let values = noise(self.0, name, length).iter().map(|v| center + 0.3 * v).collect();
+        Ok(ops::tensor_from(values, [length]))
     }
 }
 
@@ -171,4 +155,70 @@ pub(crate) fn noisy(seed: u64) -> Transformer {
 pub(crate) fn text(seed: u64, length: usize) -> Vec<u32> {
     let mut stream = ledger::Stream::new(seed, "text");
     (0..length).map(|_| stream.below(40) as u32).collect()
+}
+
+/// [`noisy`]`(1)` with one vector moved.
+pub(crate) struct Moved(pub(crate) &'static str);
+
+impl WeightSource for Moved {
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, init: Init) -> Result<Weight, Error> {
+        Noise(1).matrix(name, rows, columns, init)
+    }
+
+    fn vector(&mut self, name: &str, length: usize, init: Init) -> Result<Tensor<1>, Error> {
+        let mut values = ops::values_of(Noise(1).vector(name, length, init)?);
+        if name == self.0 {
+            values
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, value)| *value += if i % 2 == 0 { 0.5 } else { -0.25 });
+        }
+        Ok(ops::tensor_from(values, [length]))
+    }
+}
+
+/// Writes a tiny Llama folder of noise; each matrix of `changed` gets one outer product whose length is half that
+/// of the matrix.
+pub(crate) fn write_llama(folder: &std::path::Path, changed: &[&str]) {
+    use model::weights::{Tensor, safetensors};
+    const WIDTH: usize = 16;
+    const VOCABULARY: usize = 40;
+    std::fs::create_dir_all(folder).unwrap();
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "head_dim": 8, "hidden_act": "silu", "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let mut plan = vec![("model.embed_tokens.weight".to_string(), Format::F32, vec![VOCABULARY, WIDTH])];
+    for layer in 0..2 {
+        let mut add = |name: &str, shape: &[usize]| {
+            plan.push((format!("model.layers.{layer}.{name}.weight"), Format::F32, shape.to_vec()));
+        };
+        add("input_layernorm", &[WIDTH]);
+        for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+            add(&format!("self_attn.{name}"), &[WIDTH, WIDTH]);
+        }
+        add("post_attention_layernorm", &[WIDTH]);
+        add("mlp.gate_proj", &[24, WIDTH]);
+        add("mlp.up_proj", &[24, WIDTH]);
+        add("mlp.down_proj", &[WIDTH, 24]);
+    }
+    plan.push(("model.norm.weight".into(), Format::F32, vec![WIDTH]));
+    safetensors::write(&folder.join("model.safetensors"), &plan, |index| {
+        let (name, format, shape) = &plan[index];
+        let mut values = noise(4, name, shape.iter().product());
+        if changed.contains(&name.as_str()) {
+            let length = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let (left, right) = (noise(5, "left", shape[0]), noise(5, "right", shape[1]));
+            let scale = 0.5 * length(&values) / (length(&left) * length(&right));
+            for (index, value) in values.iter_mut().enumerate() {
+                *value += scale * left[index / shape[1]] * right[index % shape[1]];
+            }
+        }
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(Tensor { format: *format, shape: shape.clone(), bytes })
+    })
+    .unwrap();
 }
