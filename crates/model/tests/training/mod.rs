@@ -1,5 +1,7 @@
 //! Gradients of small models with every mixer, against PyTorch's autograd (`scripts/record_training_fixtures.py`).
 
+mod tuned;
+
 use std::path::{Path, PathBuf};
 
 use model::weights::safetensors::SafeTensors;
