@@ -3,7 +3,9 @@
 //! - [`Example`]: tokens and which of them count; [`chat_example`] learns an answer, [`Example::text`] a text.
 //! - [`vocabulary`]: tokenizers made here, of bytes, characters or byte pairs.
 //! - [`packing`]: whole examples packed into runs, in an order the seed decides.
-//! - [`Schedule`], [`AdamWConfig`]: the rate over the steps, the optimizer.
+//! - [`Learner`]: parameters and AdamW; [`Learner::step`] takes any loss, [`fit()`] takes examples and
+//!   [`FitOptions`] and continues exactly after an interruption.
+//! - [`study`]: what small models from scratch can and cannot learn.
 //!
 //! Same seed, same inputs: same bits, whatever the number of threads and wherever a training was interrupted.
 
@@ -12,11 +14,19 @@
 mod adamw;
 mod error;
 mod example;
+mod fit;
+mod learner;
 pub mod packing;
 mod schedule;
+pub mod study;
 pub mod vocabulary;
 
 pub use adamw::{AdamWConfig, decays};
 pub use error::Error;
 pub use example::{Example, chat_example};
+pub use fit::{
+    Batch, Evaluation, Extent, FitOptions, Progress, Summary, evaluate, evaluate_parameters, fit,
+    fit_measured,
+};
+pub use learner::{Learner, Snapshot, StepReport};
 pub use schedule::{Schedule, Shape};

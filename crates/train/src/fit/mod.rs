@@ -278,11 +278,7 @@ fn fingerprint(
     Ok(short_hash(&[&options, &config, &activation, &weights, &text(examples), &text(held_out)]))
 }
 
-fn resume(
-    folder: &Path,
-    extra: serde_json::Value,
-    fingerprint: &str,
-) -> Result<(Position, Summary), Error> {
+fn resume(folder: &Path, extra: serde_json::Value, fingerprint: &str) -> Result<(Position, Summary), Error> {
     let resume: Resume = serde_json::from_value(extra).map_err(Error::state(folder))?;
     if resume.fingerprint != fingerprint {
         return Err(Error::state(folder)(

@@ -103,7 +103,10 @@ fn an_interrupted_training_ends_with_the_same_bits() {
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
             // Finished: the next call changes nothing.
             let mut third = learner(1);
-            assert_eq!(fit_measured(&mut third, &train, &held_out, &options, &mut |_| true).unwrap(), expected);
+            assert_eq!(
+                fit_measured(&mut third, &train, &held_out, &options, &mut |_| true).unwrap(),
+                expected
+            );
             assert!(bits(&third) == expected_bits);
         }
     }
@@ -140,7 +143,8 @@ fn micro_batches_are_averaged_over_tokens() {
     let mut together = learner(1);
     let one = together.step(1e-2, 1, &mut |t, _| Ok(whole.losses(t)?.sum() / scored)).unwrap();
     let mut apart = learner(1);
-    let two = apart.step(1e-2, 2, &mut |t, micro| Ok(parts[micro].losses(t)?.sum() * (2.0 / scored))).unwrap();
+    let two =
+        apart.step(1e-2, 2, &mut |t, micro| Ok(parts[micro].losses(t)?.sum() * (2.0 / scored))).unwrap();
     assert!((one.loss - two.loss).abs() < 1e-5 && (one.gradient_norm - two.gradient_norm).abs() < 1e-4);
     for (name, _) in together.parameters().trainable() {
         let [a, b] = [&together, &apart].map(|learner| learner.parameters().values(name).unwrap());
@@ -162,7 +166,7 @@ fn a_step_that_is_not_finite_changes_nothing() {
     assert!(report.skipped && bits(&learner) == before);
     // The next sound step is as if the others had not been.
     let mut fresh = self::learner(1);
-    let mut step = |learner: &mut Learner| {
+    let step = |learner: &mut Learner| {
         learner.step(1e-2, 1, &mut |t, _| Ok(batch.losses(t)?.mean())).unwrap();
     };
     step(&mut learner);
@@ -200,7 +204,7 @@ fn clipping_bounds_what_a_step_sees() {
 fn snapshots_go_back() {
     let batch = Batch::new(&examples(4, 5));
     let mut learner = learner(1);
-    let mut step = |learner: &mut Learner| {
+    let step = |learner: &mut Learner| {
         learner.step(1e-2, 1, &mut |t, _| Ok(batch.losses(t)?.mean())).unwrap();
     };
     step(&mut learner);

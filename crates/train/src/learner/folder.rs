@@ -11,8 +11,8 @@ use ledger::{AtomicFile, hash_file, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
-use crate::adamw::{AdamWConfig, Moments};
 use crate::Error;
+use crate::adamw::{AdamWConfig, Moments};
 
 const STATE: &str = "learner.json";
 const FORMAT: u32 = 1;

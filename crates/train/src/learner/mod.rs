@@ -5,8 +5,8 @@ mod folder;
 use burn::tensor::Tensor;
 use model::{Activation, Parameters, Transformer};
 
-use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays, global_norm};
 use crate::Error;
+use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays, global_norm};
 
 /// A model that learns: its parameters, the moments of AdamW and the counters of steps.
 pub struct Learner {
@@ -198,7 +198,7 @@ impl Learner {
 
 /// The number in a loss `[1]`.
 fn value_of(loss: &Tensor<1>) -> Result<f32, Error> {
-    let values = loss.clone().into_data().convert::<f32>().to_vec::<f32>();
+    let values = loss.clone().into_data().convert::<f32>().try_to_vec::<f32>();
     match values.as_deref() {
         Ok([value]) => Ok(*value),
         _ => Err(Error::Request("a loss must be one number; take the mean or sum of the rows".into())),

@@ -46,7 +46,8 @@ pub(super) fn learn(
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Learned, Error> {
     let curriculum = &training.curriculum;
-    let most = curriculum.stage_steps * stages.saturating_sub(1) + curriculum.last_steps + curriculum.cooldown;
+    let most =
+        curriculum.stage_steps * stages.saturating_sub(1) + curriculum.last_steps + curriculum.cooldown;
     let mut learned = Learned { finished: true, ..Learned::default() };
     for stage in 0..=stages {
         let cools = stage == stages;
@@ -61,7 +62,8 @@ pub(super) fn learn(
             let rise = ((learned.steps + 1) as f32 / curriculum.warmup.max(1) as f32).min(1.0);
             let rate = training.rate * fall.min(rise);
             let batch = Batch::of_queries(&draw(stage.min(stages - 1)));
-            let report = learner.step(rate, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.mean()))?;
+            let report =
+                learner.step(rate, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.mean()))?;
             losses.push(report.loss);
             learned.steps += 1;
             learned.tokens += batch.len() as u64;

@@ -126,7 +126,9 @@ pub fn recall(
         &mut learner,
         training,
         stages.len(),
-        &mut |stage| options.draw(stages[stage], training.step_tokens.div_ceil(4 * stages[stage]), &mut random),
+        &mut |stage| {
+            options.draw(stages[stage], training.step_tokens.div_ceil(4 * stages[stage]), &mut random)
+        },
         control,
     )?;
     let tests = options.draw(*pairs, options.tests, &mut Random::new(seed, "recall, test"));
@@ -172,6 +174,8 @@ impl RecallOptions {
     }
 
     fn draw(&self, pairs: usize, count: usize, random: &mut Random) -> Vec<Sequence> {
-        (0..count).map(|_| tasks::recall::sequence(pairs, 4 * pairs, self.keys, self.values, random)).collect()
+        (0..count)
+            .map(|_| tasks::recall::sequence(pairs, 4 * pairs, self.keys, self.values, random))
+            .collect()
     }
 }

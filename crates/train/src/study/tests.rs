@@ -7,9 +7,14 @@ use super::*;
 use crate::vocabulary::Unit;
 
 fn quick(steps: usize) -> Training {
-    let curriculum =
-        Curriculum { learned_below: 0.05, stage_steps: steps, last_steps: steps, cooldown: steps / 4, warmup: 4 };
-    Training { rate: 1e-2, weight_decay: 0.0, step_tokens: 256, curriculum, bf16: false }
+    let curriculum = Curriculum {
+        learned_below: 0.05,
+        stage_steps: steps,
+        last_steps: steps,
+        cooldown: steps / 4,
+        warmup: 4,
+    };
+    Training { rate: 3e-3, weight_decay: 0.0, step_tokens: 256, curriculum, bf16: false }
 }
 
 fn small_recall(steps: usize) -> RecallOptions {
@@ -29,7 +34,7 @@ fn small_recall(steps: usize) -> RecallOptions {
 #[test]
 fn every_mixer_recalls_a_few_pairs() {
     for layers in ["2 x [attention]", "2 x [delta]"] {
-        let result = recall(&Variant::new("small", layers), &small_recall(300), 1, &mut |_| true).unwrap();
+        let result = recall(&Variant::new("small", layers), &small_recall(500), 1, &mut |_| true).unwrap();
         assert_eq!((result.queries, result.stages.len()), (80, 3));
         assert!(result.accuracy > 0.9, "{result:?}");
         assert!(result.parameters.abs_diff(20_000) < 1_500, "{result:?}");
@@ -72,9 +77,8 @@ fn parity_is_graded_by_distance() {
 #[test]
 fn a_small_text_model_beats_the_frequencies() {
     let lines = ["床前明月光", "疑是地上霜", "举头望明月", "低头思故乡"];
-    let documents: Vec<String> = (0..400)
-        .map(|n| format!("{}，{}。{n}", lines[n % 4], lines[(n + 1) % 4]))
-        .collect();
+    let documents: Vec<String> =
+        (0..400).map(|n| format!("{}，{}。{n}", lines[n % 4], lines[(n + 1) % 4])).collect();
     let options = TextOptions {
         vocabulary: 400,
         unit: Unit::Character,
@@ -82,7 +86,7 @@ fn a_small_text_model_beats_the_frequencies() {
         width: 32,
         context: 32,
         held_out_one_in: 8,
-        most_held_out: 50,
+        most_held_out: 400,
         steps: 120,
         run_tokens: 256,
         micro_batches: 1,
@@ -94,7 +98,8 @@ fn a_small_text_model_beats_the_frequencies() {
         temperature: 0.5,
     };
     let folder = tempfile::tempdir().unwrap();
-    let (result, parameters, tokenizer) = text(&documents, &options, 1, folder.path(), &mut |_| true).unwrap();
+    let (result, parameters, tokenizer) =
+        text(&documents, &options, 1, folder.path(), &mut |_| true).unwrap();
     assert!(result.bits_per_character < 0.5 * result.unigram_bits_per_character, "{result:?}");
     assert!((result.held_out.last().unwrap().1 - result.bits_per_character).abs() < 1e-3);
     assert_eq!((result.samples.len(), result.documents + result.held_out_documents), (2, 400));

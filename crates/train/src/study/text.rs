@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::{self, END_OF_TEXT, Learned, Unit};
 use crate::{
-    AdamWConfig, Error, Example, Extent, FitOptions, Learner, Progress, Schedule, Shape, evaluate, fit_measured,
+    AdamWConfig, Error, Example, Extent, FitOptions, Learner, Progress, Schedule, Shape, evaluate,
+    fit_measured,
 };
 
 /// The model and its training.
@@ -254,7 +255,7 @@ fn samples(
     let tokenizer = vocabulary::open(folder)?;
     let template = ChatTemplate::new(CHATML, END_OF_TEXT, END_OF_TEXT)?;
     let transformer = parameters.freeze(Activation::F32)?;
-    let mut model = Local::new("text", transformer, tokenizer, template);
+    let mut model = Local::new("text", transformer, tokenizer, template)?;
     (0..options.samples as u64)
         .map(|index| {
             let generate = GenerateOptions {
