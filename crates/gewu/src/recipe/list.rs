@@ -11,6 +11,8 @@ pub(crate) const EMBEDDED: &[Embedded] = &[
     Embedded { name: "life-cycle", text: include_str!("../../recipes/life-cycle.toml") },
     Embedded { name: "quick", text: include_str!("../../recipes/quick.toml") },
     Embedded { name: "poetry", text: include_str!("../../recipes/poetry.toml") },
+    Embedded { name: "mixers", text: include_str!("../../recipes/mixers.toml") },
+    Embedded { name: "induction", text: include_str!("../../recipes/induction.toml") },
     Embedded { name: "documents", text: include_str!("../../recipes/documents.toml") },
 ];
 

@@ -6,6 +6,7 @@
 mod keys;
 mod list;
 
+use ::probe::induction::InductionOptions;
 use anyhow::{Context, Result};
 use knowledge::specialize::SpecializeOptions;
 use serde::{Deserialize, Serialize};
@@ -34,9 +35,13 @@ pub(crate) struct Recipe {
     /// File of the general text on which every change of the model is weighed; empty takes the built-in one.
     pub(crate) neutral: String,
     pub(crate) specialize: Specialize,
+    pub(crate) align: Align,
+    pub(crate) probe: Probe,
     pub(crate) train: Training,
     /// A small model from scratch.
     pub(crate) text: TextOptions,
+    pub(crate) mixers: Mixers,
+    pub(crate) induction: InductionOptions,
     pub(crate) ask: Ask,
     pub(crate) evaluate: Evaluate,
 }
@@ -86,6 +91,56 @@ pub(crate) struct Specialize {
     pub(crate) replay: f64,
     /// Tokens of one such text.
     pub(crate) replay_length: usize,
+}
+
+/// Refusal of unsafe requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Align {
+    /// What is trained; its seed is the recipe's.
+    pub(crate) options: ::align::Options,
+    /// Rank of the low-rank update of every projection.
+    pub(crate) rank: usize,
+    /// The update is scaled by `alpha / rank`.
+    pub(crate) alpha: f32,
+    /// Most held-out requests of each side and language.
+    pub(crate) requests: usize,
+    /// Most held-out acts of each attack and language; 0 leaves the attacks out.
+    pub(crate) attacked: usize,
+    /// Tokens generated per request.
+    pub(crate) max_tokens: usize,
+}
+
+/// A look inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Probe {
+    /// Prompts on which activations before and after are compared.
+    pub(crate) prompts: usize,
+    /// Prompts of each side that make the refusal direction.
+    pub(crate) fit: usize,
+    /// Prompts of each side that choose its layer.
+    pub(crate) choose: usize,
+    /// Held-out prompts of each side on which its effect is measured.
+    pub(crate) test: usize,
+    /// Every so many layers are tried.
+    pub(crate) stride: usize,
+    /// Random directions to compare with.
+    pub(crate) controls: usize,
+    /// Tokens of an answer that is judged.
+    pub(crate) answer_tokens: usize,
+}
+
+/// Associative recall and parity by mixer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Mixers {
+    /// Number of seeds, from the recipe's.
+    pub(crate) seeds: usize,
+    /// Whether associative recall is learned.
+    pub(crate) recall: bool,
+    /// Whether parity is learned.
+    pub(crate) parity: bool,
 }
 
 /// Continued training on the documents' text, on conversations, or both.
@@ -145,8 +200,12 @@ impl Default for Recipe {
             govern: govern_defaults(),
             neutral: String::new(),
             specialize: Specialize::default(),
+            align: Align::default(),
+            probe: Probe::default(),
             train: Training::default(),
             text: TextOptions::default(),
+            mixers: Mixers::default(),
+            induction: InductionOptions::default(),
             ask: Ask::default(),
             evaluate: Evaluate::default(),
         }
@@ -167,6 +226,25 @@ impl Default for Specialize {
             replay: 0.05,
             replay_length: 96,
         }
+    }
+}
+
+impl Default for Align {
+    fn default() -> Self {
+        let options = ::align::Options::default();
+        Self { options, rank: 16, alpha: 32.0, requests: 60, attacked: 8, max_tokens: 24 }
+    }
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self { prompts: 16, fit: 32, choose: 12, test: 24, stride: 2, controls: 2, answer_tokens: 16 }
+    }
+}
+
+impl Default for Mixers {
+    fn default() -> Self {
+        Self { seeds: 1, recall: true, parity: true }
     }
 }
 

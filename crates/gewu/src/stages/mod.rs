@@ -1,13 +1,16 @@
 //! The stages of a recipe: one table, one file each. To add one: a file here and a line in [`STAGES`].
 
+mod align;
 mod ask;
 mod evaluate;
 mod govern;
 mod index;
 mod inputs;
 mod neutral;
+mod probe;
 mod report;
 mod specialize;
+mod studies;
 mod text;
 mod train;
 mod tuning;
@@ -63,6 +66,18 @@ pub(crate) const STAGES: &[Kind] = &[
         run: specialize::run,
     },
     Kind {
+        name: "align",
+        about: "unsafe requests are refused and harmless look-alikes answered; refusals and attacks before and after",
+        needs: &["pull"],
+        run: align::run,
+    },
+    Kind {
+        name: "probe",
+        about: "what tuning changed inside the model, which heads copy, which direction carries refusal",
+        needs: &["pull"],
+        run: probe::run,
+    },
+    Kind {
         name: "train",
         about: "continue the training of a model on the documents' text and on conversations",
         needs: &["pull"],
@@ -73,6 +88,18 @@ pub(crate) const STAGES: &[Kind] = &[
         about: "a small model from scratch on the documents, its bits per character and samples",
         needs: &["govern"],
         run: text::run,
+    },
+    Kind {
+        name: "mixers",
+        about: "associative recall and parity, learned from scratch by each mixer, by seed",
+        needs: &[],
+        run: studies::mixers,
+    },
+    Kind {
+        name: "induction",
+        about: "an attention-only model learns to copy: change point, ablation of heads, one-layer control",
+        needs: &[],
+        run: studies::induction,
     },
     Kind {
         name: "ask",
@@ -86,7 +113,7 @@ pub(crate) const STAGES: &[Kind] = &[
         needs: &["pull"],
         run: evaluate::run,
     },
-    Kind { name: "report", about: "scorecard.json and report.html", needs: &["pull"], run: report::run },
+    Kind { name: "report", about: "scorecard.json and report.html", needs: &[], run: report::run },
 ];
 
 /// Refuses an order in which a stage comes before what it needs.
