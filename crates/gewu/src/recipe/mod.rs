@@ -46,6 +46,9 @@ pub(crate) struct Recipe {
     pub(crate) evaluate: Evaluate,
 }
 
+/// Stages that work on a model.
+const NEED_A_MODEL: [&str; 6] = ["specialize", "train", "align", "probe", "ask", "evaluate"];
+
 /// What to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +94,8 @@ pub(crate) struct Specialize {
     pub(crate) replay: f64,
     /// Tokens of one such text.
     pub(crate) replay_length: usize,
+    /// Most growth of the perplexity of such text, untrained; the update is scaled down until it holds.
+    pub(crate) cost: f64,
 }
 
 /// Refusal of unsafe requests.
@@ -225,6 +230,7 @@ impl Default for Specialize {
             tuning: Tuning::default(),
             replay: 0.05,
             replay_length: 96,
+            cost: 0.01,
         }
     }
 }
@@ -381,8 +387,7 @@ impl Recipe {
         }
         crate::stages::evaluate_options(&self.evaluate, self.seed)?;
         if self.pull.model.is_empty()
-            && let Some(stage) =
-                self.stages.iter().find(|stage| ["ask", "evaluate"].contains(&stage.as_str()))
+            && let Some(stage) = self.stages.iter().find(|stage| NEED_A_MODEL.contains(&stage.as_str()))
         {
             return fail(format!("stage `{stage}` needs a model, but `pull.model` is empty"));
         }

@@ -53,6 +53,26 @@ pub(super) fn section(part: &Value) -> Markup {
     }
 }
 
+/// The section of a plain training; empty if there was none.
+pub(super) fn training(part: &Value) -> Markup {
+    let training = &part["training"];
+    html! {
+        @if !part.is_null() {
+            section {
+                h2 { (both("Training", "训练")) }
+                p {
+                    (number(&part["examples"])) " " (both("examples", "个样例")) ", "
+                    (number(&training["steps"])) " " (both("steps", "步")) ", "
+                    (number(&training["tokens"])) " " (both("tokens read", "个词元")) ", "
+                    (number(&training["trained_parameters"])) " " (both("trained parameters", "个训练参数"))
+                }
+                (perplexity(&part["perplexity"]))
+                (loss(&training["losses"]))
+            }
+        }
+    }
+}
+
 /// A share with its interval.
 pub(super) fn share(value: &Value, label: String) -> Dot {
     let interval = &value["interval"];

@@ -1,9 +1,12 @@
 //! The report of a run: `scorecard.json` for machines, `report.html` for people, in English and Chinese.
 
 mod answers;
+mod behavior;
+mod inside;
 mod learning;
 mod page;
 mod plot;
+mod studies;
 
 use std::fs;
 use std::path::Path;

@@ -37,8 +37,10 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         let perplexity = eval::perplexity(model, &text, neutral::WINDOW)?;
         let checkpoint = Checkpoint::open(&base)?;
         let template = checkpoint.chat_template(model.tokenizer())?;
-        let examples = examples(model, &template, &items, settings, recipe.seed)?;
-        let trained = tuning::tune(&checkpoint, &examples, &[], &settings.tuning, stage, recipe.seed)?;
+        let (examples, general) = examples(model, &template, &items, settings, recipe.seed)?;
+        let mut trained = tuning::tune(&checkpoint, &examples, &[], &settings.tuning, stage, recipe.seed)?;
+        trained.temper(&general, settings.cost, &settings.tuning)?;
+        trained.parameters.save(&stage.folder.join("trained.safetensors"))?;
         trained.parameters.write(&checkpoint, &stage.folder.join(MODEL), kernels::quant::Format::Q8_0)?;
 
         let model = super::load(loaded, &stage.folder.join(MODEL))?;
@@ -99,14 +101,18 @@ impl Known {
     }
 }
 
-/// Items as conversations of which the answer counts, and general text of the model's own as a small share.
+/// Passages of general text on which the cost of the update is weighed; they are not trained.
+const WEIGHED: usize = 24;
+
+/// Items as conversations of which the answer counts, with general text of the model's own as a small share; and
+/// more such text that is not trained.
 fn examples(
     model: &mut Local,
     template: &ChatTemplate,
     items: &Specialization,
     settings: &Specialize,
     seed: u64,
-) -> Result<Vec<Example>> {
+) -> Result<(Vec<Example>, Vec<Example>)> {
     let mut examples = Vec::with_capacity(items.train.len());
     for item in &items.train {
         let mut messages = item.messages.clone();
@@ -115,14 +121,16 @@ fn examples(
     }
     let tokens: usize = examples.iter().map(|example| example.tokens.len()).sum();
     let wanted = specialize::replay_tokens(tokens, settings.replay);
-    let count = wanted.div_ceil(settings.replay_length.max(1));
+    let count = wanted.div_ceil(settings.replay_length.max(1)) + WEIGHED;
     let bar = progress::bar(count as u64, "replay");
     let passages = specialize::replay(model, count, settings.replay_length, seed, &mut |done, _| {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    examples.extend(passages.iter().map(|passage| Example::text(model.tokenizer(), &passage.text)));
-    Ok(examples)
+    let mut general: Vec<Example> =
+        passages.iter().map(|passage| Example::text(model.tokenizer(), &passage.text)).collect();
+    examples.extend(general.split_off(WEIGHED.min(general.len())));
+    Ok((examples, general))
 }
 
 /// A share with its Wilson interval.

@@ -17,7 +17,12 @@ pub(super) struct Tuned {
     pub(super) parameters: Parameters,
     trained: usize,
     summary: Summary,
+    /// The share of the update that is kept.
+    kept: f32,
 }
+
+/// Shares of an update that are tried, largest first.
+const SHARES: [f32; 10] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
 
 impl Tuned {
     /// For the stage's result.
@@ -27,6 +32,7 @@ impl Tuned {
             "steps": self.summary.steps,
             "tokens": self.summary.tokens,
             "scored_tokens": self.summary.scored,
+            "kept": self.kept,
             "skipped": self.summary.skipped,
             "losses": self.summary.losses,
             "held_out": self.summary.held_out,
@@ -67,6 +73,38 @@ pub(super) fn tune(
     };
     let mut progress = progress::training("train");
     let summary = train::fit_measured(&mut learner, examples, held_out, &options, &mut progress)?;
-    learner.parameters().save(&stage.folder.join("trained.safetensors"))?;
-    Ok(Tuned { parameters: learner.into_parameters(), trained, summary })
+    Ok(Tuned { parameters: learner.into_parameters(), trained, summary, kept: 1.0 })
+}
+
+impl Tuned {
+    /// Keeps the largest share of a low-rank update whose cost on general text is at most `cost` (growth of its
+    /// perplexity). Between a model and its tuned form most of what was learned comes early and most of what is
+    /// forgotten late (Wortsman et al. 2022, arXiv:2109.01903).
+    pub(super) fn temper(&mut self, general: &[Example], cost: f64, settings: &Tuning) -> Result<()> {
+        let factors: Vec<(String, Vec<f32>)> = self
+            .parameters
+            .trainable()
+            .filter(|(name, _)| name.ends_with(".low_rank_b"))
+            .filter_map(|(name, _)| Some((name.to_owned(), self.parameters.values(name)?)))
+            .collect();
+        if factors.is_empty() || general.is_empty() {
+            return Ok(());
+        }
+        let loss = |parameters: &mut Parameters, share: f32| -> Result<f64> {
+            for (name, values) in &factors {
+                parameters.update(name, |current| {
+                    current.iter_mut().zip(values).for_each(|(current, value)| *current = share * value);
+                })?;
+            }
+            Ok(train::evaluate_parameters(parameters, Activation::F32, general, settings.run_tokens)?.mean())
+        };
+        let limit = loss(&mut self.parameters, 0.0)? + (1.0 + cost).ln();
+        for share in SHARES {
+            self.kept = share;
+            if loss(&mut self.parameters, share)? <= limit {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
