@@ -15,7 +15,7 @@ pub(super) fn ipv4(text: &str, span: &Range<usize>) -> Option<&'static str> {
     let address: Ipv4Addr = text.get(span.clone())?.parse().ok()?;
     // Four small numbers are a version or a section far more often than an address.
     let small = address.octets().iter().all(|o| *o < 40);
-    let named = context(text, span.start, &["version", "release", "ver.", "版本", "section", "oid", "rfc"]);
+    let named = context(text, span.start, &["version", "release", " ver.", "版本", "section", " oid", "rfc"]);
     let unlikely = small || named || (low(address) && !placed(text, span));
     if reserved(address) || unlikely || network(text, span) || service(address) {
         return None;

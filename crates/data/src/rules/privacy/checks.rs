@@ -91,7 +91,7 @@ pub(super) fn card_issuer(digits: &[u8]) -> bool {
 pub(super) fn ssn(area: u32, group: u32, serial: u32) -> bool {
     // Numbers that were printed as examples, and those of one digit for each part.
     let printed = matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999) | (123, 45, 6789));
-    let uniform = area % 111 == 0 && group % 11 == 0 && serial % 1111 == 0;
+    let uniform = area.is_multiple_of(111) && group.is_multiple_of(11) && serial.is_multiple_of(1111);
     (1..=899).contains(&area) && area != 666 && group != 0 && serial != 0 && !printed && !uniform
 }
 

@@ -162,6 +162,7 @@ fn addresses_that_only_show_something_are_left_alone() {
         ("她的地址是 203.98.76.54，请保密。", "203.98.76.54"),
         ("login from host 4.150.156.3 failed", "4.150.156.3"),
         ("4.150.156.3 - - [01/Apr/2020:06:31:51 +0000] message 1", "4.150.156.3"),
+        ("people came to the weaver.\nRecord: 25.14.132.98, confirmed.", "25.14.132.98"),
         ("see ftp://12.34.99.78 for it", "12.34.99.78"),
         ("write to alice52@example.com\nRecord: 25.14.132.98, confirmed.", "25.14.132.98"),
         ("at 2001:4860:1:2:3:4:5:8888 ok", "2001:4860:1:2:3:4:5:8888"),
