@@ -9,9 +9,11 @@
 
 mod effect;
 mod select;
+mod study;
 
 pub use effect::{Addition, Arm, Effect, EffectOptions, Outcome, Reading, judge, measure_effect};
 pub use select::{Candidate, Selected, Selection, select};
+pub use study::{PromptSet, RefusalOptions, RefusalStudy, refusal_study};
 
 use ledger::Stream;
 use model::{LanguageModel, Local, Message, Transformer, Want};

@@ -3,8 +3,8 @@
 use model::{Activation, Transformer};
 use probe::Matrix;
 use probe::direction::{
-    EffectOptions, Outcome, Reading, Selection, differences, measure_effect, random_direction,
-    refusal_openings, refusal_score, removal, select,
+    EffectOptions, Outcome, PromptSet, Reading, RefusalOptions, Selection, differences, measure_effect,
+    random_direction, refusal_openings, refusal_score, refusal_study, removal, select,
 };
 use probe::intervene::{generate, run};
 
@@ -168,4 +168,25 @@ fn refusal_scores_are_log_odds() {
     assert!((refusal_score(&logits, &[1]) - (1.0_f64 / 3.0).ln()).abs() < 1e-12);
     assert!(refusal_score(&logits, &[1, 2]).abs() < 1e-12);
     assert!(refusal_score(&[50.0, 0.0], &[0]).is_finite() && refusal_score(&logits, &[9]) < -20.0);
+}
+
+#[test]
+fn the_study_needs_prompts_of_its_own_for_every_step() {
+    let model = refusing();
+    // Prompts drawn without repetition, so that sets can be disjoint.
+    let distinct = |words: std::ops::Range<u32>| -> Vec<Vec<u32>> {
+        let triples = words.clone().flat_map(|a| words.clone().map(move |b| (a, b)));
+        triples.map(|(a, b)| vec![a, b, a, 0]).collect()
+    };
+    let (refused, answered) = (distinct(3..8), distinct(8..13));
+    let set = |range: std::ops::Range<usize>| PromptSet {
+        refused: refused[range.clone()].to_vec(),
+        answered: answered[range].to_vec(),
+    };
+    let (fit, choose, test) = (set(0..8), set(8..14), set(14..25));
+    let options = RefusalOptions::default();
+    let study = refusal_study(&model, [&fit, &choose, &test], &Reading::FirstToken, &options).unwrap();
+    assert!(study.holds && study.openings == [1] && study.effect.baseline.outcomes.len() == 11);
+    let shared = refusal_study(&model, [&fit, &choose, &fit], &Reading::FirstToken, &options);
+    assert!(shared.unwrap_err().to_string().contains("share prompts"));
 }
