@@ -7,6 +7,9 @@ pub enum Error {
     /// The model refused a request or could not be read.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// Training refused.
+    #[error(transparent)]
+    Train(#[from] train::Error),
     /// A statistic is undefined for the numbers.
     #[error(transparent)]
     Statistics(#[from] statistics::Error),

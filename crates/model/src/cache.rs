@@ -135,7 +135,7 @@ impl Cache {
         for (state, marked) in self.states.iter_mut().zip(marked) {
             match (state, marked) {
                 (State::KeyValues(memory), _) => memory.truncate(mark.positions),
-                (State::Recurrent(memory), Some(marked)) => memory.clone_from(marked),
+                (State::Recurrent(memory), Some(marked)) => (**memory).clone_from(marked),
                 (State::Recurrent(_), None) => {}
             }
         }

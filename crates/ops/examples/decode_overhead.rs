@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use kernels::attention::Shape;
-use kernels::linear::{Activation as KernelActivation, PackedWeight, forward_many};
+use kernels::linear::{Activation, PackedWeight, forward_many};
 use kernels::quant::{Format, quantize};
-use ops::{Activation, Heads, KeyValues, RopeStyle, Rotation, Weight, tensor_from, values_of};
+use ops::{Heads, KeyValues, RopeStyle, Rotation, Weight, tensor_from, values_of};
 
 const LAYERS: usize = 30;
 const WIDTH: usize = 576;
@@ -88,7 +88,7 @@ fn main() {
             stream.copy_from_slice(&x);
             for (l, w) in packed.iter().enumerate() {
                 kernels::norm::rms_norm(stream, &norm, 1e-5, n);
-                forward_many(&[&w[0], &w[1], &w[2]], n, 1, &mut [q, k, v], KernelActivation::Int8);
+                forward_many(&[&w[0], &w[1], &w[2]], n, 1, &mut [q, k, v], Activation::Int8);
                 kernels::rope::rope(q, 9, 64, 64, &cos, &sin, RopeStyle::HalfSplit);
                 kernels::rope::rope(k, 3, 64, 64, &cos, &sin, RopeStyle::HalfSplit);
                 for head in 0..3 {
@@ -98,15 +98,15 @@ fn main() {
                 }
                 let shape = Shape::causal(1, PAST, 9, 3, 64, capacity);
                 kernels::attention::attention(&shape, q, &memory_keys[l], &memory_values[l], mixed);
-                w[3].forward(mixed, 1, out, KernelActivation::Int8);
+                w[3].forward(mixed, 1, out, Activation::Int8);
                 kernels::norm::residual_rms_norm(stream, out, &norm, 1e-5, sum, n);
-                forward_many(&[&w[4], &w[5]], n, 1, &mut [gate, up], KernelActivation::Int8);
+                forward_many(&[&w[4], &w[5]], n, 1, &mut [gate, up], Activation::Int8);
                 kernels::activation::swiglu(gate, up, act);
-                w[6].forward(act, 1, down, KernelActivation::Int8);
+                w[6].forward(act, 1, down, Activation::Int8);
                 kernels::activation::add(sum, down, stream);
             }
             kernels::norm::rms_norm(stream, &norm, 1e-5, n);
-            packed_head.forward(n, 1, logits, KernelActivation::Int8);
+            packed_head.forward(n, 1, logits, Activation::Int8);
             logits.clone()
         })
     };

@@ -4,17 +4,22 @@
 //! `h / (queries / keys)`; scores are scaled by `1 / sqrt(features)`. [`attention`] is the fused operation;
 //! [`attention_pattern`] and [`attention_mix`] are its two parts. A document in a packed run has the bits it has alone.
 
+pub(crate) mod composed;
+
 use std::ops::Range;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::Tensor;
 use kernels::attention as kernel;
 
 use crate::Documents;
+use crate::attention::composed::{composed, composed_gradient, composed_mix, composed_pattern};
+use crate::attention::composed::{mix_gradient, pattern_gradient};
 use crate::flex::{self, CpuTensor};
 use crate::key_values::write;
+use crate::node::node;
 
 /// The sizes of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub(crate) trait Attention: Backend {
         heads: Heads,
         documents: &Documents,
     ) -> FloatTensor<Self> {
-        composed_mix::<Self>(composed_pattern::<Self>(q, k, heads, documents), v, heads)
+        composed::<Self>(q, k, v, heads, documents)
     }
 
     fn attention_pattern(
@@ -62,7 +67,59 @@ pub(crate) trait Attention: Backend {
     }
 }
 
-impl<B: Attention, C: CheckpointStrategy> Attention for Autodiff<B, C> {}
+/// Gradients, per back end. The two parts serve instruments; only the fused form has kernels.
+pub(crate) trait AttentionGradient: Attention {
+    /// Of queries, keys and values; the pattern is computed again.
+    fn attention_gradient(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+    ) -> [FloatTensor<Self>; 3] {
+        composed_gradient::<Self>(q, k, v, dy, heads, documents)
+    }
+}
+
+impl<B: AttentionGradient, C: CheckpointStrategy> Attention for Autodiff<B, C> {
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+    ) -> FloatTensor<Self> {
+        let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
+        let y = <B as Attention>::attention(q.clone(), k.clone(), v.clone(), heads, documents);
+        let state = (q, k, v, heads, documents.clone());
+        node::<B, C, _, 3>([q_node, k_node, v_node], state, y, |(q, k, v, heads, documents), dy, _| {
+            B::attention_gradient(q, k, v, dy, heads, &documents).map(Some)
+        })
+    }
+
+    fn attention_pattern(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+    ) -> FloatTensor<Self> {
+        let ((q, q_node), (k, k_node)) = (q.into_parts(), k.into_parts());
+        let y = B::attention_pattern(q.clone(), k.clone(), heads, documents);
+        let state = (q, k, y.clone(), heads);
+        node::<B, C, _, 2>([q_node, k_node], state, y, |(q, k, pattern, heads), dy, _| {
+            pattern_gradient::<B>(q, k, pattern, dy, heads).map(Some)
+        })
+    }
+
+    fn attention_mix(pattern: FloatTensor<Self>, v: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
+        let ((pattern, pattern_node), (v, v_node)) = (pattern.into_parts(), v.into_parts());
+        let y = B::attention_mix(pattern.clone(), v.clone(), heads);
+        node::<B, C, _, 2>([pattern_node, v_node], (pattern, v, heads), y, |(pattern, v, heads), dy, _| {
+            mix_gradient::<B>(pattern, v, dy, heads).map(Some)
+        })
+    }
+}
 
 impl Attention for Flex {
     fn attention(
@@ -72,6 +129,9 @@ impl Attention for Flex {
         heads: Heads,
         documents: &Documents,
     ) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed::<Self>(q, k, v, heads, documents);
+        }
         let [q, k, v] = [q, k, v].map(flex::contiguous);
         let mut y = vec![0.0; flex::values(&q).len()];
         for range in documents.ranges() {
@@ -88,6 +148,9 @@ impl Attention for Flex {
         heads: Heads,
         documents: &Documents,
     ) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed_pattern::<Self>(q, k, heads, documents);
+        }
         let (q, k) = (flex::contiguous(q), flex::contiguous(k));
         let tokens = documents.tokens();
         let mut rows = vec![0.0; heads.queries * tokens * tokens];
@@ -110,9 +173,44 @@ impl Attention for Flex {
     }
 
     fn attention_mix(pattern: FloatTensor<Self>, v: FloatTensor<Self>, heads: Heads) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed_mix::<Self>(pattern, v, heads);
+        }
         let v = flex::contiguous(v);
         let tokens = v.shape()[0];
         flex::mix(&causal(tokens, heads), pattern, &memory(&v, &(0..tokens), heads))
+    }
+}
+
+impl AttentionGradient for Flex {
+    fn attention_gradient(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+    ) -> [FloatTensor<Self>; 3] {
+        if flex::composed() {
+            return composed_gradient::<Self>(q, k, v, dy, heads, documents);
+        }
+        let [q, k, v, dy] = [q, k, v, dy].map(flex::contiguous);
+        let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| vec![0.0; flex::values(x).len()]);
+        let Heads { queries, keys, features } = heads;
+        let (tokens, starts) = (documents.tokens(), documents.starts());
+        let shape = kernel::documents::Documents::causal(tokens, starts, queries, keys, features);
+        let values = flex::values;
+        kernel::documents::backward(
+            &shape,
+            values(&q),
+            values(&k),
+            values(&v),
+            values(&dy),
+            &mut dq,
+            &mut dk,
+            &mut dv,
+        );
+        [flex::tensor(dq, q.shape()), flex::tensor(dk, k.shape()), flex::tensor(dv, v.shape())]
     }
 }
 
@@ -127,44 +225,6 @@ fn memory(rows: &CpuTensor, range: &Range<usize>, heads: Heads) -> Vec<f32> {
     let mut memory = vec![0.0; rows.len()];
     write(&mut memory, rows, heads, 0, range.len());
     memory
-}
-
-/// The pattern of the last tokens of a run of `documents`.
-pub(crate) fn composed_pattern<B: Backend>(
-    q: FloatTensor<B>,
-    k: FloatTensor<B>,
-    heads: Heads,
-    documents: &Documents,
-) -> FloatTensor<B> {
-    let Heads { queries, keys, features } = heads;
-    let (tokens, positions, group) = (q.shape()[0], k.shape()[0], queries / keys);
-    let device = q.device();
-    let q = B::float_reshape(q, Shape::new([tokens, keys, group, features]));
-    let q =
-        B::float_reshape(B::float_permute(q, &[1, 2, 0, 3]), Shape::new([keys, group * tokens, features]));
-    let k = B::float_reshape(k, Shape::new([positions, keys, features]));
-    let scores = B::float_matmul(q, B::float_permute(k, &[1, 2, 0]));
-    let scores = B::float_mul_scalar(scores, (1.0 / (features as f32).sqrt()).into());
-    let starts = documents.ranges().flat_map(|range| std::iter::repeat_n(range.start, range.len()));
-    let mask = starts.enumerate().skip(positions - tokens).flat_map(|(at, start)| {
-        (0..positions).map(move |s| if start <= s && s <= at { 0.0 } else { f32::NEG_INFINITY })
-    });
-    let mask = TensorData::new(mask.collect::<Vec<_>>(), [1, tokens, positions]);
-    let scores = B::float_reshape(scores, Shape::new([queries, tokens, positions]));
-    B::softmax(B::float_add(scores, B::float_from_data(mask, &device)), 2)
-}
-
-pub(crate) fn composed_mix<B: Backend>(
-    pattern: FloatTensor<B>,
-    v: FloatTensor<B>,
-    heads: Heads,
-) -> FloatTensor<B> {
-    let Heads { queries, keys, features } = heads;
-    let (tokens, positions, group) = (pattern.shape()[1], v.shape()[0], queries / keys);
-    let pattern = B::float_reshape(pattern, Shape::new([keys, group * tokens, positions]));
-    let v = B::float_permute(B::float_reshape(v, Shape::new([positions, keys, features])), &[1, 0, 2]);
-    let y = B::float_reshape(B::float_matmul(pattern, v), Shape::new([queries, tokens, features]));
-    B::float_reshape(B::float_permute(y, &[1, 0, 2]), Shape::new([tokens, queries * features]))
 }
 
 /// Attention of `q` `[T, queries · features]` over `k` and `v` `[T, keys · features]`; `[T, queries · features]`.

@@ -13,7 +13,7 @@ pub struct Documents {
 impl Documents {
     /// One document of `tokens` tokens.
     pub fn single(tokens: usize) -> Self {
-        Self { starts: Arc::new([0]), tokens }
+        Self { starts: if tokens == 0 { [].into() } else { [0].into() }, tokens }
     }
 
     /// Documents that begin at `starts`, ascending from 0; the last ends at `tokens`.
@@ -22,9 +22,9 @@ impl Documents {
     /// If the starts are not so, or a document is empty: a fault of the caller, not of user input.
     pub fn new(starts: &[usize], tokens: usize) -> Self {
         assert!(
-            starts.first() == Some(&0)
+            starts.first() == (tokens > 0).then_some(&0)
                 && starts.windows(2).all(|pair| pair[0] < pair[1])
-                && starts.last().is_some_and(|&last| last < tokens || (starts.len() == 1 && tokens == 0)),
+                && starts.last().is_none_or(|&last| last < tokens),
             "documents: starts {starts:?} of a run of {tokens} tokens"
         );
         Self { starts: starts.into(), tokens }
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(documents.positions().collect::<Vec<_>>(), [0, 1, 2, 0, 0, 1]);
         assert_eq!(documents.ranges().collect::<Vec<_>>(), [0..3, 3..4, 4..6]);
         assert_eq!(Documents::new(&[0], 5), Documents::single(5));
-        assert_eq!(Documents::single(0).positions().count(), 0);
+        assert_eq!(Documents::single(0), Documents::new(&[], 0));
     }
 
     #[test]

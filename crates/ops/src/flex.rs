@@ -1,9 +1,25 @@
 //! Between Burn's CPU tensors and slices: what every kernel-backed operation starts and ends with.
 
+use std::cell::Cell;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{DType, Flex, FloatDType, ops::FloatTensorOps};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use kernels::attention as kernel;
+
+thread_local! {
+    static COMPOSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs the composed bodies in place of the kernels.
+pub(crate) fn composed() -> bool {
+    COMPOSED.get()
+}
+
+/// Sets [`composed`] and returns what it was.
+pub(crate) fn set_composed(composed: bool) -> bool {
+    COMPOSED.replace(composed)
+}
 
 /// A CPU tensor of Burn.
 pub(crate) type CpuTensor = FloatTensor<Flex>;

@@ -6,8 +6,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Tensor, TensorData};
 use kernels::attention as kernel;
 
-use crate::attention::{Heads, composed_mix, composed_pattern};
-use crate::{Documents, Error, flex, values_of};
+use crate::attention::composed::{composed, composed_mix, composed_pattern};
+use crate::{Documents, Error, Heads, flex, values_of};
 
 /// Room is added in steps of at least this many positions.
 const STEP: usize = 64;
@@ -118,8 +118,7 @@ pub(crate) trait CachedAttention: Backend {
         let (device, heads) = (q.device(), memory.heads);
         let (k, v) =
             (memory.rows::<Self>(&memory.keys, &device), memory.rows::<Self>(&memory.values, &device));
-        let pattern = composed_pattern::<Self>(q, k, heads, &Documents::single(memory.positions));
-        composed_mix::<Self>(pattern, v, heads)
+        composed::<Self>(q, k, v, heads, &Documents::single(memory.positions))
     }
 
     fn cached_attention_pattern(q: FloatTensor<Self>, memory: &KeyValues) -> FloatTensor<Self> {

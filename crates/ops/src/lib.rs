@@ -9,31 +9,34 @@
 //! twin in `tests/`. Wrong shapes between operations are faults of the program and panic; bad data is an
 //! [`Error`]. This crate must not know models or files.
 
-mod activation;
 mod add;
 mod attention;
 mod cross_entropy;
+mod dense;
 mod documents;
 mod embed;
 mod error;
 mod flex;
 mod key_values;
 mod linear;
+mod low_rank;
+mod node;
+pub mod reference;
 mod relu2;
 mod rms_norm;
 mod rope;
 mod swiglu;
 mod weight;
 
-pub use activation::Activation;
 pub use add::add;
 pub use attention::{Heads, attention, attention_mix, attention_pattern};
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{cross_entropy, cross_entropy_with};
 pub use documents::Documents;
 pub use embed::embed;
 pub use error::Error;
 pub use flex::{tensor_from, values_of};
 pub use kernels::Error as KernelError;
+pub use kernels::linear::Activation;
 pub use kernels::quant::Format;
 pub use kernels::rope::{Style as RopeStyle, frequencies as rope_frequencies};
 pub use kernels::{cpu, pool, quant};

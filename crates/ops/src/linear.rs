@@ -1,7 +1,6 @@
 //! `y = x · Wᵀ` over packed, dense and low-rank weights.
 //!
-//! A packed weight is frozen: gradients pass through it to `x` (`dx = dy · dequant(W)`). A low-rank weight
-//! (Hu et al. 2021, arXiv:2106.09685) adds `scale · (x · aᵀ) · bᵀ` to its base.
+//! A packed weight is frozen: gradients pass through it to `x`, `dx = dy · dequant(W)`.
 
 use std::sync::Arc;
 
@@ -9,17 +8,19 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Tensor, TensorData};
-use kernels::linear::{PackedWeight, forward_many};
+use kernels::gemm::Precision;
+use kernels::linear::{Activation, PackedWeight, forward_many};
 
-use crate::Activation;
+use crate::dense::{self, Dense};
 use crate::flex::{self, CpuTensor};
+use crate::low_rank::AddLowRank;
+use crate::node::node;
 use crate::weight::{Storage, Weight};
 
 type Pair<B> = (FloatTensor<B>, FloatTensor<B>);
 type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
-/// The operation for one, two and three packed weights, a dense one, and the low-rank addition, per back end; the
-/// bodies here are its composed twin.
+/// The operation for one, two and three packed weights, per back end; the bodies here are its composed twin.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Linear: Backend {
     fn linear(
@@ -48,30 +49,62 @@ pub(crate) trait Linear: Backend {
         let (a, b) = Self::linear_pair(x.clone(), [weights[0], weights[1]], activation);
         (a, b, composed::<Self>(x, weights[2]))
     }
+}
 
-    fn linear_dense(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+/// The gradient of the input, per back end.
+pub(crate) trait LinearGradient: Linear {
+    fn linear_gradient(
+        dy: FloatTensor<Self>,
+        weight: &Arc<PackedWeight>,
         activation: Activation,
     ) -> FloatTensor<Self> {
         let _ = activation;
-        composed_dense::<Self>(x, weight)
-    }
-
-    fn add_low_rank(
-        y: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        scale: f32,
-        activation: Activation,
-    ) -> FloatTensor<Self> {
-        let _ = activation;
-        composed_low_rank::<Self>(y, x, a, b, scale)
+        composed_gradient::<Self>(dy, weight)
     }
 }
 
-impl<B: Linear, C: CheckpointStrategy> Linear for Autodiff<B, C> {}
+impl<B: LinearGradient, C: CheckpointStrategy> Linear for Autodiff<B, C> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weights: [&Arc<PackedWeight>; 1],
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let y = <B as Linear>::linear(x.primitive().clone(), weights, activation);
+        output::<B, C>(&x, weights[0], activation, y)
+    }
+
+    fn linear_pair(
+        x: FloatTensor<Self>,
+        weights: [&Arc<PackedWeight>; 2],
+        activation: Activation,
+    ) -> Pair<Self> {
+        let (a, b) = B::linear_pair(x.primitive().clone(), weights, activation);
+        let output = |i: usize, y| output::<B, C>(&x, weights[i], activation, y);
+        (output(0, a), output(1, b))
+    }
+
+    fn linear_triple(
+        x: FloatTensor<Self>,
+        weights: [&Arc<PackedWeight>; 3],
+        activation: Activation,
+    ) -> Triple<Self> {
+        let (a, b, c) = B::linear_triple(x.primitive().clone(), weights, activation);
+        let output = |i: usize, y| output::<B, C>(&x, weights[i], activation, y);
+        (output(0, a), output(1, b), output(2, c))
+    }
+}
+
+/// `y` as the product of `x` and `weight`.
+fn output<B: LinearGradient, C: CheckpointStrategy>(
+    x: &FloatTensor<Autodiff<B, C>>,
+    weight: &Arc<PackedWeight>,
+    activation: Activation,
+    y: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    node::<B, C, _, 1>([x.node()], (Arc::clone(weight), activation), y, |(weight, activation), dy, _| {
+        [Some(B::linear_gradient(dy, &weight, activation))]
+    })
+}
 
 impl Linear for Flex {
     fn linear(
@@ -100,11 +133,39 @@ impl Linear for Flex {
     }
 }
 
+impl LinearGradient for Flex {
+    fn linear_gradient(
+        dy: FloatTensor<Self>,
+        weight: &Arc<PackedWeight>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed_gradient::<Self>(dy, weight);
+        }
+        let dy = flex::contiguous(dy);
+        let tokens = dy.shape()[0];
+        let mut dx = vec![0.0; tokens * weight.columns()];
+        weight.input_gradient(flex::values(&dy), tokens, precision(activation), &mut dx);
+        flex::tensor(dx, [tokens, weight.columns()])
+    }
+}
+
+/// How matrix products are taken.
+pub(crate) fn precision(activation: Activation) -> Precision {
+    match activation {
+        Activation::Bf16 => Precision::BF16,
+        Activation::F32 | Activation::Int8 => Precision::F32,
+    }
+}
+
 fn run<const N: usize>(
     x: CpuTensor,
     weights: [&Arc<PackedWeight>; N],
     activation: Activation,
 ) -> [CpuTensor; N] {
+    if flex::composed() {
+        return weights.map(|weight| composed::<Flex>(x.clone(), weight));
+    }
     let (tokens, outputs) = outputs(x, weights, activation);
     let mut rows = weights.into_iter().map(|weight| weight.rows());
     outputs.map(|output| flex::tensor(output, [tokens, rows.next().unwrap_or_default()]))
@@ -121,33 +182,23 @@ pub(crate) fn outputs<const N: usize>(
     let mut outputs = weights.map(|weight| vec![0.0; tokens * weight.rows()]);
     let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
     let weights = weights.map(|weight| &**weight);
-    forward_many(&weights, flex::values(&x), tokens, &mut slices, activation.kernel());
+    forward_many(&weights, flex::values(&x), tokens, &mut slices, activation);
     (tokens, outputs)
 }
 
 /// The weights of `packed` as a tensor.
-pub(crate) fn dense<B: Backend>(packed: &PackedWeight, device: &B::Device) -> FloatTensor<B> {
+pub(crate) fn unpacked<B: Backend>(packed: &PackedWeight, device: &B::Device) -> FloatTensor<B> {
     B::float_from_data(TensorData::new(packed.dequantize(), [packed.rows(), packed.columns()]), device)
 }
 
 pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, weight: &PackedWeight) -> FloatTensor<B> {
-    let dense = dense::<B>(weight, &x.device());
-    composed_dense::<B>(x, dense)
+    let weight = unpacked::<B>(weight, &x.device());
+    dense::composed::<B>(x, weight)
 }
 
-pub(crate) fn composed_dense<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_matmul(x, B::float_transpose(weight))
-}
-
-pub(crate) fn composed_low_rank<B: Backend>(
-    y: FloatTensor<B>,
-    x: FloatTensor<B>,
-    a: FloatTensor<B>,
-    b: FloatTensor<B>,
-    scale: f32,
-) -> FloatTensor<B> {
-    let added = composed_dense::<B>(composed_dense::<B>(x, a), b);
-    B::float_add(y, B::float_mul_scalar(added, scale.into()))
+fn composed_gradient<B: Backend>(dy: FloatTensor<B>, weight: &PackedWeight) -> FloatTensor<B> {
+    let weight = unpacked::<B>(weight, &dy.device());
+    B::float_matmul(dy, weight)
 }
 
 /// `x · weightᵀ`: `x` is `[tokens, columns]`, the result `[tokens, rows]`.
@@ -174,7 +225,7 @@ pub fn linear_many<const N: usize>(
         assert_eq!(columns, weight.columns(), "linear: columns of the input and of the weight");
     }
     let tracked = x.is_tracked() || weights.iter().any(|weight| weight.is_tracked());
-    let activation = if tracked { activation.tracked() } else { activation };
+    let activation = if tracked { in_training(activation) } else { activation };
     let mut ys = bases(x.clone(), weights.map(Weight::base), activation).into_iter();
     weights.map(|weight| {
         let y = ys.next().expect("one output per weight");
@@ -183,6 +234,14 @@ pub fn linear_many<const N: usize>(
             Tensor::from_dispatch(Dispatch::add_low_rank(y, x, a, b, added.scale, activation))
         })
     })
+}
+
+/// What a tracked operation computes in: never 8-bit integers.
+pub(crate) fn in_training(activation: Activation) -> Activation {
+    match activation {
+        Activation::Int8 => Activation::F32,
+        other => other,
+    }
 }
 
 /// [`linear_many`] over packed and dense weights.

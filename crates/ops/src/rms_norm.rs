@@ -6,7 +6,9 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 use kernels::norm;
 
+use crate::add::both;
 use crate::flex;
+use crate::node::node;
 
 /// The operation, per back end; the bodies here are its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -21,15 +23,59 @@ pub(crate) trait RmsNorm: Backend {
         weight: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let sum = Self::float_add(x, delta);
-        (sum.clone(), composed::<Self>(sum, weight, epsilon))
+        composed_add::<Self>(x, delta, weight, epsilon)
     }
 }
 
-impl<B: RmsNorm, C: CheckpointStrategy> RmsNorm for Autodiff<B, C> {}
+/// Gradients of input and weight, per back end.
+pub(crate) trait RmsNormGradient: RmsNorm {
+    fn rms_norm_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f32,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        composed_gradient::<Self>(x, weight, epsilon, dy)
+    }
+}
+
+impl<B: RmsNormGradient, C: CheckpointStrategy> RmsNorm for Autodiff<B, C> {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        let y = B::rms_norm(x.primitive().clone(), weight.primitive().clone(), epsilon);
+        normed::<B, C>(x, weight, epsilon, y)
+    }
+
+    fn add_rms_norm(
+        x: FloatTensor<Self>,
+        delta: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let ((x, x_node), (delta, delta_node)) = (x.into_parts(), delta.into_parts());
+        let (sum, y) = B::add_rms_norm(x, delta, weight.primitive().clone(), epsilon);
+        let sum = node::<B, C, _, 2>([x_node, delta_node], (), sum, both::<B>);
+        (sum.clone(), normed::<B, C>(sum, weight, epsilon, y))
+    }
+}
+
+/// `y` as the normalized `x`.
+fn normed<B: RmsNormGradient, C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<B, C>>,
+    weight: FloatTensor<Autodiff<B, C>>,
+    epsilon: f32,
+    y: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+    node::<B, C, _, 2>([x_node, weight_node], (x, weight, epsilon), y, |(x, weight, epsilon), dy, _| {
+        B::rms_norm_gradient(x, weight, epsilon, dy).map(Some)
+    })
+}
 
 impl RmsNorm for Flex {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed::<Self>(x, weight, epsilon);
+        }
         let (x, weight) = (flex::contiguous(x), flex::contiguous(weight));
         let mut y = vec![0.0; flex::values(&x).len()];
         norm::rms_norm(flex::values(&x), flex::values(&weight), epsilon, &mut y);
@@ -42,6 +88,9 @@ impl RmsNorm for Flex {
         weight: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if flex::composed() {
+            return composed_add::<Self>(x, delta, weight, epsilon);
+        }
         let [x, delta, weight] = [x, delta, weight].map(flex::contiguous);
         let length = flex::values(&x).len();
         let (mut sum, mut y) = (vec![0.0; length], vec![0.0; length]);
@@ -51,11 +100,65 @@ impl RmsNorm for Flex {
     }
 }
 
-fn composed<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, epsilon: f32) -> FloatTensor<B> {
+impl RmsNormGradient for Flex {
+    fn rms_norm_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f32,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        if flex::composed() {
+            return composed_gradient::<Self>(x, weight, epsilon, dy);
+        }
+        let [x, weight, dy] = [x, weight, dy].map(flex::contiguous);
+        let values = flex::values;
+        let (mut dx, mut dweight) = (vec![0.0; values(&x).len()], vec![0.0; values(&weight).len()]);
+        norm::rms_norm_backward(values(&x), values(&weight), epsilon, values(&dy), &mut dx, &mut dweight);
+        [flex::tensor(dx, x.shape()), flex::tensor(dweight, weight.shape())]
+    }
+}
+
+fn composed_add<B: Backend>(
+    x: FloatTensor<B>,
+    delta: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    epsilon: f32,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let sum = B::float_add(x, delta);
+    (sum.clone(), composed::<B>(sum, weight, epsilon))
+}
+
+pub(crate) fn composed<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    epsilon: f32,
+) -> FloatTensor<B> {
     let features = weight.shape()[0];
-    let mean_square = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), 1);
-    let scale = B::float_recip(B::float_sqrt(B::float_add_scalar(mean_square, epsilon.into())));
+    let scale = scale::<B>(x.clone(), epsilon);
     B::float_mul(B::float_mul(x, scale), B::float_reshape(weight, Shape::new([1, features])))
+}
+
+/// `1 / sqrt(mean(x²) + ε)` of each row, `[tokens, 1]`.
+fn scale<B: Backend>(x: FloatTensor<B>, epsilon: f32) -> FloatTensor<B> {
+    let mean_square = B::float_mean_dim(B::float_mul(x.clone(), x), 1);
+    B::float_recip(B::float_sqrt(B::float_add_scalar(mean_square, epsilon.into())))
+}
+
+/// With n = x · scale: `dx = scale · (w ⊙ dy − n · mean(w ⊙ dy ⊙ n))`, and `dw` the sum of dy ⊙ n over the rows.
+fn composed_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    epsilon: f32,
+    dy: FloatTensor<B>,
+) -> [FloatTensor<B>; 2] {
+    let features = weight.shape()[0];
+    let scale = scale::<B>(x.clone(), epsilon);
+    let normed = B::float_mul(x, scale.clone());
+    let dweight = B::float_sum_dim(B::float_mul(dy.clone(), normed.clone()), 0);
+    let dnormed = B::float_mul(dy, B::float_reshape(weight, Shape::new([1, features])));
+    let along = B::float_mean_dim(B::float_mul(dnormed.clone(), normed.clone()), 1);
+    let dx = B::float_mul(B::float_sub(dnormed, B::float_mul(normed, along)), scale);
+    [dx, B::float_reshape(dweight, Shape::new([features]))]
 }
 
 /// Normalizes each row of `x` `[tokens, features]` and scales it by `weight` `[features]`.

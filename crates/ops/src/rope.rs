@@ -9,6 +9,7 @@ use burn::tensor::{Shape, Slice, Tensor, TensorData};
 use kernels::rope::Style;
 
 use crate::flex;
+use crate::node::node;
 
 /// The angles of a run of positions, computed once per forward and shared by every layer; cloning shares them.
 #[derive(Clone, Debug)]
@@ -29,6 +30,11 @@ impl Rotation {
         let (cosines, sines) = kernels::rope::angles(&positions, frequencies);
         let (cosines, sines) = (cosines.into(), sines.into());
         Self { cosines, sines, tokens: positions.len(), pairs: frequencies.len(), style }
+    }
+
+    /// The turn back.
+    fn opposite(&self) -> Self {
+        Self { sines: self.sines.iter().map(|sine| -sine).collect(), ..self.clone() }
     }
 
     /// Number of positions.
@@ -54,10 +60,28 @@ pub(crate) trait Rope: Backend {
     }
 }
 
-impl<B: Rope, C: CheckpointStrategy> Rope for Autodiff<B, C> {}
+/// Its gradient, per back end: the opposite turn.
+pub(crate) trait RopeGradient: Rope {
+    fn rope_gradient(dy: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
+        composed::<Self>(dy, head_dim, &rotation.opposite())
+    }
+}
+
+impl<B: RopeGradient, C: CheckpointStrategy> Rope for Autodiff<B, C> {
+    fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
+        let (x, x_node) = x.into_parts();
+        let (state, y) = ((head_dim, rotation.clone()), B::rope(x, head_dim, rotation));
+        node::<B, C, _, 1>([x_node], state, y, |(head_dim, rotation), dy, _| {
+            [Some(B::rope_gradient(dy, head_dim, &rotation))]
+        })
+    }
+}
 
 impl Rope for Flex {
     fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed::<Self>(x, head_dim, rotation);
+        }
         let shape = x.shape();
         let mut y = flex::into_values(x);
         let Rotation { cosines, sines, pairs, style, .. } = rotation;
@@ -66,7 +90,25 @@ impl Rope for Flex {
     }
 }
 
-fn composed<B: Backend>(x: FloatTensor<B>, head_dim: usize, rotation: &Rotation) -> FloatTensor<B> {
+impl RopeGradient for Flex {
+    fn rope_gradient(dy: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed::<Self>(dy, head_dim, &rotation.opposite());
+        }
+        let shape = dy.shape();
+        let mut dx = flex::into_values(dy);
+        let Rotation { cosines, sines, pairs, style, .. } = rotation;
+        let heads = shape[1] / head_dim;
+        kernels::rope::rope_gradient(&mut dx, heads, head_dim, 2 * pairs, cosines, sines, *style);
+        flex::tensor(dx, shape)
+    }
+}
+
+pub(crate) fn composed<B: Backend>(
+    x: FloatTensor<B>,
+    head_dim: usize,
+    rotation: &Rotation,
+) -> FloatTensor<B> {
     let (shape, device) = (x.shape(), x.device());
     let (tokens, heads, pairs) = (shape[0], shape[1] / head_dim, rotation.pairs);
     let x = B::float_reshape(x, Shape::new([tokens, heads, head_dim]));

@@ -7,10 +7,12 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
-use kernels::linear::PackedWeight;
+use kernels::linear::{Activation, PackedWeight};
 
+use crate::flex;
+use crate::linear::{self, Linear, LinearGradient};
+use crate::node::node;
 use crate::weight::{Storage, Weight};
-use crate::{Activation, flex, linear};
 
 /// The operation, per back end; the body here is its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -25,15 +27,46 @@ pub(crate) trait Swiglu: Backend {
         activation: Activation,
     ) -> FloatTensor<Self> {
         let _ = activation;
-        let [gate, up] = weights.map(|weight| linear::composed::<Self>(x.clone(), weight));
-        composed::<Self>(gate, up)
+        composed_linear::<Self>(x, weights)
     }
 }
 
-impl<B: Swiglu, C: CheckpointStrategy> Swiglu for Autodiff<B, C> {}
+/// Gradients of gate and up, per back end.
+pub(crate) trait SwigluGradient: Swiglu {
+    fn swiglu_gradient(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        composed_gradient::<Self>(gate, up, dy)
+    }
+}
+
+impl<B: SwigluGradient + LinearGradient, C: CheckpointStrategy> Swiglu for Autodiff<B, C> {
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((gate, gate_node), (up, up_node)) = (gate.into_parts(), up.into_parts());
+        let y = B::swiglu(gate.clone(), up.clone());
+        node::<B, C, _, 2>([gate_node, up_node], (gate, up), y, |(gate, up), dy, _| {
+            B::swiglu_gradient(gate, up, dy).map(Some)
+        })
+    }
+
+    /// Keeps gate and up, which its backward would otherwise multiply out again.
+    fn swiglu_linear(
+        x: FloatTensor<Self>,
+        weights: [&Arc<PackedWeight>; 2],
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let (gate, up) = <Self as Linear>::linear_pair(x, weights, activation);
+        <Self as Swiglu>::swiglu(gate, up)
+    }
+}
 
 impl Swiglu for Flex {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed::<Self>(gate, up);
+        }
         let (gate, up) = (flex::contiguous(gate), flex::contiguous(up));
         let mut y = vec![0.0; flex::values(&gate).len()];
         kernels::activation::swiglu(flex::values(&gate), flex::values(&up), &mut y);
@@ -45,6 +78,9 @@ impl Swiglu for Flex {
         weights: [&Arc<PackedWeight>; 2],
         activation: Activation,
     ) -> FloatTensor<Self> {
+        if flex::composed() {
+            return composed_linear::<Self>(x, weights);
+        }
         let (tokens, [gate, up]) = linear::outputs(x, weights, activation);
         let mut y = vec![0.0; gate.len()];
         kernels::activation::swiglu(&gate, &up, &mut y);
@@ -52,7 +88,43 @@ impl Swiglu for Flex {
     }
 }
 
-fn composed<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
+impl SwigluGradient for Flex {
+    fn swiglu_gradient(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        if flex::composed() {
+            return composed_gradient::<Self>(gate, up, dy);
+        }
+        let [gate, up, dy] = [gate, up, dy].map(flex::contiguous);
+        let values = flex::values;
+        let (mut dgate, mut dup) = (vec![0.0; values(&gate).len()], vec![0.0; values(&up).len()]);
+        kernels::activation::swiglu_backward(values(&gate), values(&up), values(&dy), &mut dgate, &mut dup);
+        [flex::tensor(dgate, gate.shape()), flex::tensor(dup, up.shape())]
+    }
+}
+
+fn composed_linear<B: Backend>(x: FloatTensor<B>, weights: [&Arc<PackedWeight>; 2]) -> FloatTensor<B> {
+    let [gate, up] = weights.map(|weight| linear::composed::<B>(x.clone(), weight));
+    composed::<B>(gate, up)
+}
+
+/// With s = sigmoid(gate): `dgate = dy ⊙ up ⊙ s ⊙ (1 + gate (1 − s))`, `dup = dy ⊙ gate ⊙ s`.
+fn composed_gradient<B: Backend>(
+    gate: FloatTensor<B>,
+    up: FloatTensor<B>,
+    dy: FloatTensor<B>,
+) -> [FloatTensor<B>; 2] {
+    let sigmoid = B::sigmoid(gate.clone());
+    let silu = B::float_mul(gate, sigmoid.clone());
+    // gate · s · (1 − s) + s = silu + s · (1 − silu)
+    let rest = B::float_add_scalar(B::float_neg(silu.clone()), 1f32.into());
+    let slope = B::float_add(silu.clone(), B::float_mul(sigmoid, rest));
+    [B::float_mul(B::float_mul(dy.clone(), up), slope), B::float_mul(dy, silu)]
+}
+
+pub(crate) fn composed<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
     let sigmoid = B::sigmoid(gate.clone());
     B::float_mul(B::float_mul(gate, sigmoid), up)
 }
@@ -68,6 +140,7 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
 /// # Panics
 /// If the shapes do not fit: a fault of the caller, not of user input.
 pub fn swiglu_linear(x: Tensor<2>, gate: &Weight, up: &Weight, activation: Activation) -> Tensor<2> {
+    let activation = if x.is_tracked() { linear::in_training(activation) } else { activation };
     if let (Storage::Packed(gate), Storage::Packed(up)) = (&gate.0, &up.0) {
         assert_eq!(x.dims()[1], gate.columns(), "swiglu_linear: columns of the input and of the weight");
         assert_eq!((gate.rows(), gate.columns()), (up.rows(), up.columns()), "swiglu_linear: gate and up");

@@ -25,7 +25,8 @@ fn kernel_size(config: &Config) -> Result<usize, Error> {
 }
 
 pub(super) fn state(config: &Config) -> Result<State, Error> {
-    Ok(State::Recurrent(Recurrent::zeros(&[config.width], kernel_size(config)?, None)))
+    let zeros = Recurrent::zeros(&[config.width], kernel_size(config)?, None);
+    Ok(State::Recurrent(Box::new(zeros)))
 }
 
 pub(super) fn build(

@@ -56,7 +56,8 @@ fn settings(config: &Config) -> Result<&DeltaConfig, Error> {
 pub(super) fn state(config: &Config) -> Result<State, Error> {
     let &DeltaConfig { heads, key_dim, value_dim, kernel, .. } = settings(config)?;
     let features = [heads * key_dim, heads * key_dim, heads * value_dim];
-    Ok(State::Recurrent(Recurrent::zeros(&features, kernel, Some([heads, key_dim, value_dim]))))
+    let zeros = Recurrent::zeros(&features, kernel, Some([heads, key_dim, value_dim]));
+    Ok(State::Recurrent(Box::new(zeros)))
 }
 
 pub(super) fn build(

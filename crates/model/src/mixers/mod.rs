@@ -156,7 +156,7 @@ pub enum State {
     /// Keys and values of every position.
     KeyValues(ops::KeyValues),
     /// A fixed number of values.
-    Recurrent(Recurrent),
+    Recurrent(Box<Recurrent>),
 }
 
 impl State {

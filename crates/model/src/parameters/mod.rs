@@ -86,7 +86,7 @@ impl LowRank {
 #[derive(Clone)]
 enum Frozen {
     Matrix(Weight),
-    Vector(Tensor<1>),
+    Vector(Box<Tensor<1>>),
 }
 
 /// A weight that is trained.

@@ -79,7 +79,7 @@ impl WeightSource for Collector<'_> {
             return vector_of(self.trained(name, &[length], init)?);
         };
         let vector = checkpoint.vector(name, length, init)?;
-        self.frozen.insert(name.to_string(), Frozen::Vector(vector.clone()));
+        self.frozen.insert(name.to_string(), Frozen::Vector(Box::new(vector.clone())));
         Ok(vector)
     }
 }
@@ -124,7 +124,7 @@ impl WeightSource for View<'_> {
     fn vector(&mut self, name: &str, _: usize, _: Init) -> Result<Tensor<1>, Error> {
         match (self.trained(name), self.parameters.frozen.get(name)) {
             (Some(value), _) => vector_of(value),
-            (None, Some(Frozen::Vector(vector))) => Ok(vector.clone()),
+            (None, Some(Frozen::Vector(vector))) => Ok((**vector).clone()),
             _ => Err(Self::unknown(name)),
         }
     }

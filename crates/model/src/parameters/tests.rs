@@ -152,6 +152,11 @@ fn updates_are_in_place_and_do_not_reach_views() {
     drop(view);
     let (third, fourth) = (address(&mut parameters), address(&mut parameters));
     assert_eq!(third, fourth);
+    // A backward leaves nothing behind that shares the weights.
+    let tracked = parameters.track(Activation::F32).unwrap();
+    tracked.gradients(mean_loss(tracked.transformer(), &packed()));
+    drop(tracked);
+    assert_eq!(address(&mut parameters), fourth);
     assert!(parameters.update("nothing", |_| ()).is_err());
 }
 

@@ -200,9 +200,9 @@ const DOMAINS: &str = " ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb
     us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw com org net edu gov mil int info biz name pro aero coop museum mobi \
     tel asia cat jobs travel xyz top site online store shop app dev tech cloud email club vip wang ltd group work live \
     life world news blog wiki page link digital agency company software systems network host space website academy bank \
-    finance health media studio design art games example test ";
+    finance health media studio design art games ";
 
-/// Whether a top-level domain exists (`example` and `test` are reserved for examples of addresses).
+/// Whether a top-level domain exists.
 pub(super) fn domain(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     DOMAINS.split_ascii_whitespace().any(|known| known == name)
