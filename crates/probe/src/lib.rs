@@ -9,6 +9,7 @@
 //! | which part makes the prediction | [`decompose`], [`gradient`] |
 //! | which direction carries refusal | [`direction`] |
 //! | what did tuning change | [`account`] |
+//! | how does copying in context arise | [`mod@induction`] |
 //!
 //! Every instrument works on any [`model::Transformer`] through its named hook points, and fails loudly: a point
 //! that does not exist, did not fire, or holds another shape is an error, never a silent nothing.
@@ -22,6 +23,7 @@ pub mod distribution;
 mod error;
 pub mod gradient;
 pub mod heads;
+pub mod induction;
 pub mod intervene;
 pub mod lens;
 pub mod linear_algebra;

@@ -2,5 +2,6 @@
 
 mod account;
 mod direction;
+mod induction;
 mod instruments;
 mod planted;
