@@ -32,10 +32,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             seed.apart
         );
         eprintln!(
-            "  top loses {:.2}, others {:.3}; {:?}\n  previous {:?} without it {:.2}; tripled {:.3}; control {:.3}",
+            "  top loses {:.2}, others {:.3}; each {:?} %, before the penalty {:?} %\n  previous {:?} without it {:.2}; tripled {:.3}; control {:.3}",
             seed.top_loses,
             seed.others_lose,
-            seed.ablations,
+            seed.ablations.iter().map(|head| (head.zero * 100.0).round()).collect::<Vec<_>>(),
+            seed.shared.iter().map(|head| (head.zero * 100.0).round()).collect::<Vec<_>>(),
             seed.previous_head,
             seed.prefix_without_previous,
             seed.tripled_loss,

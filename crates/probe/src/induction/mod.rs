@@ -5,10 +5,16 @@
 //! in-context gain and the prefix-matching scores, and where both change. Then the causal part: each head of the
 //! second block is ablated, and the previous-token head of the first. The control is one block with as many
 //! parameters (twice the heads).
+//!
+//! Left to themselves, two to four heads of the second block come to do the same job, and the loss of one is made
+//! up by the others: no single ablation shows anything. So the last part of the training adds a concave penalty on
+//! the size of every head, under which the job moves into one of them; the ablations before ([`SeedResult::shared`])
+//! and after are both in the result. The control gets as many steps without a penalty.
 
 mod change_point;
 mod measure;
 mod seed;
+mod training;
 
 pub use change_point::{ChangePoint, change_point};
 pub use seed::{HeadAblation, Point, SeedResult};
@@ -40,16 +46,24 @@ pub struct InductionOptions {
     pub width: usize,
     /// Heads of each of the two blocks; the control's one block has twice as many.
     pub heads: usize,
-    /// Optimizer steps.
+    /// Most optimizer steps until the copied rows are learned.
     pub steps: usize,
+    /// They are when their loss is at most this share of ln(vocabulary).
+    pub learned: f64,
+    /// Steps after that, with a penalty on heads; the learning rate falls to zero over their second half.
+    pub penalty_steps: usize,
+    /// Strength of that penalty; 0 leaves the heads as they come.
+    pub head_penalty: f32,
     /// Sequences per step.
     pub batch: usize,
-    /// Highest learning rate; warmed up over a twentieth of the steps, falling to zero over the last third.
+    /// Highest learning rate.
     pub rate: f32,
     /// Share of the loss that comes from the rows that can be copied; as they come it would be about a quarter.
     pub copied_share: f32,
     /// Weight decay of the matrices.
     pub weight_decay: f32,
+    /// Steps over which the learning rate rises.
+    pub warmup: usize,
     /// Steps between two measurements.
     pub measure_every: usize,
     /// Sequences per measurement during training; four times as many at the end.
@@ -67,10 +81,14 @@ impl Default for InductionOptions {
             width: 64,
             heads: 4,
             steps: 1500,
-            batch: 64,
+            learned: 0.25,
+            penalty_steps: 400,
+            head_penalty: 1.0,
+            batch: 32,
             rate: 3e-3,
             copied_share: 0.5,
-            weight_decay: 0.01,
+            weight_decay: 0.1,
+            warmup: 50,
             measure_every: 25,
             measured: 32,
         }

@@ -1,12 +1,11 @@
 //! One seed of the study: training, the curves, the ablations, the control.
 
-use burn::tensor::{Tensor, TensorData};
-use model::{Activation, Config, Hooks, Packed, Parameters, Transformer};
+use model::Transformer;
 use serde::{Deserialize, Serialize};
 use tasks::Random;
-use train::{AdamWConfig, Learner};
 
 use super::measure::{Measured, Sequence, mean_ablation, measure, sequences, tripled};
+use super::training::{Phases, train};
 use super::{ChangePoint, InductionOptions, InductionProgress, change_point};
 use crate::Error;
 use crate::error::require;
@@ -45,6 +44,11 @@ pub struct HeadAblation {
 pub struct SeedResult {
     /// The seed.
     pub seed: u64,
+    /// Steps in all.
+    pub steps: usize,
+    /// Steps after which the copied rows were learned and the penalty on heads began; the most allowed if they
+    /// never were.
+    pub learned_at: usize,
     /// The two-block model over training.
     pub curve: Vec<Point>,
     /// Final loss of the copied rows over ln(vocabulary).
@@ -59,7 +63,9 @@ pub struct SeedResult {
     pub score_change: Option<ChangePoint>,
     /// How far apart both are, as a share of the training.
     pub apart: Option<f64>,
-    /// Every head of the second block.
+    /// Every head of the second block before the penalty on heads begins: how they share the job by themselves.
+    pub shared: Vec<HeadAblation>,
+    /// Every head of the second block at the end.
     pub ablations: Vec<HeadAblation>,
     /// Share of the gain lost without the head of the highest prefix matching (zeros in its place).
     pub top_loses: f64,
@@ -91,19 +97,31 @@ pub(super) fn run(
     let scale = (options.vocabulary as f64).ln();
 
     let mut report = |control, step, loss| progress(InductionProgress { seed: index, control, step, loss });
-    let mut curve = Vec::new();
+    let (mut curve, mut shared) = (Vec::new(), Vec::new());
     let config = options.config(2, options.heads);
-    let (transformer, parameters) = train(options, &config, seed, &mut |step, loss, view| {
+    let mut done = false;
+    let trained = train(options, &config, seed, Phases::UntilLearned, &mut |step, loss, view| {
         require(report(false, step, loss), || "the study was stopped".into())?;
-        if let Some(view) = view {
-            curve.push(point(step, &measure(view, &watched, &[])?));
+        let Some(view) = view else { return Ok(false) };
+        let measured = measure(view, &watched, &[])?;
+        curve.push(point(step, &measured));
+        let learned = measured.copied <= options.learned * scale;
+        if !done && (learned || step >= options.steps) {
+            shared = ablations(view, &watched, &watched, &measured)?;
+            done = true;
         }
-        Ok(())
+        Ok(learned)
     })?;
+    let transformer = trained.transformer;
+    // The control gets as many steps, and no penalty: nothing may keep it from learning.
     let control_config = options.config(1, 2 * options.heads);
-    let (control, control_parameters) = train(options, &control_config, seed, &mut |step, loss, _| {
-        require(report(true, step, loss), || "the study was stopped".into())
-    })?;
+    let control =
+        train(options, &control_config, seed, Phases::Steps(trained.steps), &mut |step, loss, _| {
+            require(report(true, step, loss), || "the study was stopped".into())?;
+            Ok(false)
+        })?;
+    let parameters = (trained.parameters, control.parameters);
+    let control = control.transformer;
 
     let causal = causal(&transformer, &held_out, &watched)?;
     let (clean, top) = (causal.clean, causal.top);
@@ -113,10 +131,12 @@ pub(super) fn run(
     let score_change = change_point(&scores);
     let apart = loss_change.zip(score_change).map(|(loss, score)| {
         let step = |change: ChangePoint| curve[change.index].step as f64;
-        (step(loss) - step(score)).abs() / options.steps as f64
+        (step(loss) - step(score)).abs() / trained.steps as f64
     });
     let result = SeedResult {
         seed,
+        steps: trained.steps,
+        learned_at: trained.first,
         copied_loss: clean.copied / scale,
         gain: clean.gain(),
         prefix_matching: clean.prefix[1][top],
@@ -125,6 +145,7 @@ pub(super) fn run(
         apart,
         top_loses: causal.ablations[top].zero,
         others_lose: causal.others_lose,
+        shared,
         ablations: causal.ablations,
         previous_head: causal.previous_head,
         prefix_without_previous: causal.prefix_without_previous,
@@ -133,7 +154,7 @@ pub(super) fn run(
         control_prefix_matching: control.prefix[0].iter().copied().fold(0.0, f64::max),
         curve,
     };
-    Ok((result, (parameters, control_parameters)))
+    Ok((result, parameters))
 }
 
 /// The causal part: what each head of the second block, and the previous-token head of the first, is for.
@@ -203,67 +224,10 @@ fn ablations(
         .collect()
 }
 
-/// What follows a training: the step, its loss, and a view of the model every `measure_every` steps.
-type Watch<'w> = &'w mut dyn FnMut(usize, f32, Option<&Transformer>) -> Result<(), Error>;
-
-/// Trains a model from scratch; returns it and its number of parameters.
-fn train(
-    options: &InductionOptions,
-    config: &Config,
-    seed: u64,
-    watch: Watch<'_>,
-) -> Result<(Transformer, usize), Error> {
-    let parameters = Parameters::random(config, seed)?;
-    let count = parameters.count();
-    let optimizer = AdamWConfig { beta2: 0.98, weight_decay: options.weight_decay, ..AdamWConfig::default() };
-    let mut learner = Learner::new(parameters, &optimizer);
-    let mut random = Random::new(seed, "probe.induction.train");
-    for step in 1..=options.steps {
-        let drawn = sequences(options, options.batch, &mut random);
-        let parts: Vec<&[Sequence]> = drawn.chunks(PACKED).collect();
-        let report = learner.step(rate(options, step), parts.len(), &mut |transformer, part| {
-            Ok(loss(transformer, parts[part], options.copied_share)?)
-        })?;
-        let measured = step % options.measure_every == 0 || step == options.steps;
-        let view = if measured { Some(learner.parameters().freeze(Activation::F32)?) } else { None };
-        watch(step, report.loss, view.as_ref())?;
-    }
-    Ok((learner.parameters().freeze(Activation::F32)?, count))
-}
-
-/// Sequences that run as one pack of documents; more only cost memory.
-const PACKED: usize = 4;
-
-/// The mean loss of the copied rows times `share`, plus that of all others times the rest.
-fn loss(transformer: &Transformer, part: &[Sequence], share: f32) -> Result<Tensor<1>, model::Error> {
-    let documents: Vec<Vec<u32>> = part.iter().map(|sequence| sequence.tokens.clone()).collect();
-    let packed = Packed::new(&documents);
-    let (mut rows, mut targets, mut copied) = (Vec::new(), Vec::new(), Vec::new());
-    for (range, sequence) in packed.ranges().zip(part) {
-        for row in 0..sequence.tokens.len() - 1 {
-            rows.push(range.start + row);
-            targets.push(sequence.tokens[row + 1]);
-            copied.push(sequence.copied.contains(&row));
-        }
-    }
-    let count = copied.iter().filter(|copied| **copied).count() as f32;
-    let others = (copied.len() as f32 - count).max(1.0);
-    let weight = |copied: bool| if copied { share / count.max(1.0) } else { (1.0 - share) / others };
-    let weights: Vec<f32> = copied.into_iter().map(weight).collect();
-    let hidden = transformer.hidden(&packed, &mut Hooks::new())?;
-    let losses = transformer.losses(hidden, &rows, &targets)?;
-    let weights = Tensor::from_data(TensorData::new(weights, [rows.len()]), &losses.device());
-    Ok((losses * weights).sum())
-}
-
-/// Warm-up, a constant, then a straight line to zero.
-fn rate(options: &InductionOptions, step: usize) -> f32 {
-    let done = step as f32 / options.steps as f32;
-    options.rate * (done * 20.0).min(1.0).min((1.0 - done) * 3.0 + 0.01)
-}
-
 #[cfg(test)]
 mod tests {
+    use model::{Activation, Parameters};
+
     use super::*;
 
     const V: usize = 12;

@@ -11,7 +11,8 @@ fn short() -> InductionOptions {
         segment: (4, 8),
         width: 16,
         heads: 2,
-        steps: 6,
+        steps: 4,
+        penalty_steps: 2,
         batch: 4,
         measure_every: 2,
         measured: 3,
@@ -34,7 +35,12 @@ fn the_same_options_give_the_same_study_and_nothing_is_claimed_without_learning(
     assert_eq!(study.parameters, study.control_parameters + 16);
     for seed in &study.seeds {
         assert_eq!(seed.curve.iter().map(|point| point.step).collect::<Vec<_>>(), [2, 4, 6]);
-        assert!(seed.ablations.len() == 2 && seed.copied_loss > 0.5 && seed.curve[0].copied > 0.0);
+        assert!(
+            seed.ablations.len() == 2
+                && seed.shared.len() == 2
+                && seed.copied_loss > 0.5
+                && seed.curve[0].copied > 0.0
+        );
     }
     assert_ne!(study.seeds[0].curve, study.seeds[1].curve);
     assert!(!study.verdict.holds && study.verdict.learned_seeds == 0);
