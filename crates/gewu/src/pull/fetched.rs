@@ -9,7 +9,7 @@ use crate::failure::bad_input;
 
 /// Endings of files that hold documents, most structured first.
 const DOCUMENTS: &[&str] =
-    &["db", "sqlite", "sqlite3", "jsonl", "zst", "csv", "tsv", "md", "txt", "html", "htm", "pdf"];
+    &["db", "sqlite", "sqlite3", "jsonl", "zst", "csv", "tsv", "md", "txt", "html", "htm", "pdf", "json"];
 
 /// An input on this machine.
 #[derive(Clone, Debug)]
