@@ -4,11 +4,13 @@
 //! - [`preferences`]: the project's own requests, refusals and answers, in two languages and two splits.
 //! - [`align`]: supervised tuning, then preference optimization, watched by a [`monitor`].
 //! - [`measure`]: refusals of held-out requests and perplexity of neutral text; [`attack`]: red-team templates.
+//! - [`guard`]: judges requests and responses while serving.
 
 #![forbid(unsafe_code)]
 
 pub mod attack;
 mod error;
+pub mod guard;
 pub mod loss;
 pub mod measure;
 pub mod monitor;

@@ -77,8 +77,8 @@ pub struct Monitor {
     taken_back: usize,
 }
 
-/// Steps taken back one after the other before the monitor goes farther back.
-const PATIENCE: usize = 3;
+/// Steps taken back one after the other before the monitor goes farther back: two batches, each tried twice.
+const PATIENCE: usize = 4;
 
 impl Monitor {
     /// Nothing seen yet.
@@ -217,10 +217,10 @@ mod tests {
         (0..10).for_each(|step| {
             monitor.judge(&facts(1.0 + 0.01 * f64::from(step % 3), 1.0));
         });
-        let verdicts: Vec<Verdict> = (0..5).map(|_| monitor.judge(&facts(50.0, 1.0))).collect();
-        assert!(verdicts[..2].iter().all(|verdict| matches!(verdict, Verdict::TakeBack(_))));
-        assert!(matches!(verdicts[2], Verdict::TakeFarBack(_)));
-        assert_eq!(verdicts[3..], [Verdict::Healthy, Verdict::Healthy]);
+        let verdicts: Vec<Verdict> = (0..6).map(|_| monitor.judge(&facts(50.0, 1.0))).collect();
+        assert!(verdicts[..3].iter().all(|verdict| matches!(verdict, Verdict::TakeBack(_))));
+        assert!(matches!(verdicts[3], Verdict::TakeFarBack(_)));
+        assert_eq!(verdicts[4..], [Verdict::Healthy, Verdict::Healthy]);
     }
 
     #[test]

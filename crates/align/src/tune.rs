@@ -57,6 +57,13 @@ pub enum Fault {
     Flipped(f64),
 }
 
+impl Fault {
+    /// Whether it lies in the batch itself and comes again when the batch does.
+    fn stays(self) -> bool {
+        matches!(self, Self::Flipped(_))
+    }
+}
+
 /// A fault at one step of one phase, to see the monitor at work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Injection {
@@ -162,7 +169,7 @@ pub struct PhaseSummary {
     pub items: usize,
     /// Tokens read forward and backward.
     pub trained_tokens: usize,
-    /// Every step.
+    /// Every step, undone ones included.
     pub steps: Vec<StepRecord>,
 }
 
@@ -286,6 +293,8 @@ pub struct Ranking {
     pub accuracy: f64,
     /// Mean of that difference, in nats per token.
     pub margin: f64,
+    /// Mean of its logistic function: an accuracy without a threshold.
+    pub score: f64,
 }
 
 /// Ranks at most `most` held-out pairs, evenly spread.
@@ -318,6 +327,7 @@ pub fn rank_held_out(
         pairs,
         accuracy: right as f64 / pairs as f64,
         margin: margins.iter().sum::<f64>() / pairs as f64,
+        score: margins.iter().map(|margin| 1.0 / (1.0 + (-margin).exp())).sum::<f64>() / pairs as f64,
     })
 }
 

@@ -103,15 +103,16 @@ impl<'a> Trainer<'a> {
         let mut monitor = Monitor::new(limits);
         let mut ring: VecDeque<(usize, Snapshot)> = VecDeque::new();
         let mut slower = 1.0;
-        for step in 1..=steps {
+        let (mut step, mut again) = (1, false);
+        while step <= steps {
             let before = self.learner.snapshot();
             let on_beat = (step - 1) % limits.spacing.max(1) == 0;
             let batch = self.batch(phase, items, step);
             let rate = course.rate * schedule.share(step - 1, steps) * slower;
             let fault = self.options.faults.iter().find(|at| at.phase == phase && at.step == step);
+            let fault = fault.map(|at| at.fault).filter(|fault| !again || fault.stays());
             let with_anchors = on_beat || self.options.anchor > 0.0;
-            let (mut record, skipped, tokens) =
-                self.step(phase, &batch, rate, fault.map(|at| at.fault), with_anchors)?;
+            let (mut record, skipped, tokens) = self.step(phase, &batch, rate, fault, with_anchors)?;
             summary.trained_tokens += tokens;
             let facts = Facts {
                 loss: record.loss,
@@ -120,9 +121,10 @@ impl<'a> Trainer<'a> {
                 drift: record.drift,
             };
             let verdict = monitor.judge(&facts);
-            let mut lost = 1;
+            let (mut lost, mut repeat) = (1, !again);
             match &verdict {
                 Verdict::Healthy => {
+                    repeat = false;
                     if on_beat {
                         ring.push_back((step, before));
                         if ring.len() > limits.snapshots.max(1) {
@@ -133,6 +135,7 @@ impl<'a> Trainer<'a> {
                 Verdict::Skipped(_) => {}
                 Verdict::TakeBack(_) => self.learner.restore(&before)?,
                 Verdict::TakeFarBack(_) => {
+                    repeat = false;
                     match ring.pop_front() {
                         Some((of, snapshot)) => {
                             self.learner.restore(&snapshot)?;
@@ -148,11 +151,14 @@ impl<'a> Trainer<'a> {
                 record.undone = true;
                 self.events.push(Event { phase, step, verdict, lost });
             }
+            let heard = progress(&Progress { phase, step, steps, record: &record });
             summary.steps.push(record);
-            let record = &summary.steps[step - 1];
-            if !progress(&Progress { phase, step, steps, record }) {
+            if !heard {
                 return Ok((summary, false));
             }
+            // A batch whose step was undone gets a second chance, not a third.
+            again = repeat;
+            step += usize::from(!repeat);
         }
         Ok((summary, true))
     }

@@ -173,6 +173,16 @@ fn times<S: Simd>(simd: S, a: &mut [f32], b: &[f32]) {
     }
 }
 
+/// Σ a · b.
+#[inline(always)]
+fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = simd.splat(0.0);
+    for at in (0..a.len()).step_by(LANES) {
+        sums = simd.fma(padded(simd, a, at, 0.0), padded(simd, b, at, 0.0), sums);
+    }
+    simd.sum(sums)
+}
+
 /// Rows of `from` times factors.
 #[inline(always)]
 fn scaled<'a>(from: &[f32], dim: usize, factors: &[f32], to: &'a mut Vec<f32>) -> &'a mut [f32] {
@@ -413,7 +423,7 @@ fn chunk_gradient<S: Simd>(
         da[i..].fill(0.0);
         dp[i + 1..].fill(0.0);
         let (du, residual) = (&mut du[i * value_dim..][..value_dim], &residual[i * value_dim..][..value_dim]);
-        dbeta += du.iter().zip(residual).map(|(d, r)| d * r).sum::<f32>();
+        dbeta += dot(simd, du, residual);
         at(4, token, 1)[0] = dbeta;
         // Of the residual, which is that of the values.
         du.iter_mut().for_each(|d| *d *= beta[i]);
@@ -434,19 +444,19 @@ fn chunk_gradient<S: Simd>(
     product(level, (count, key_dim, count), Left::rows(da, count), (k, false), false, dk);
     product(level, (count, key_dim, count), turned(da, count), (k, false), true, dk);
     product(level, (count, key_dim, count), turned(dp, count), (q, false), true, dk);
-    let mut total = *whole * dstate.iter().zip(state).map(|(d, s)| d * s).sum::<f32>();
+    let mut total = *whole * dot(simd, dstate, state);
     for (i, token) in chunk.clone().enumerate() {
         let row = i * key_dim..(i + 1) * key_dim;
-        let sum = |a: &[f32], b: &[f32]| -> f32 {
-            a[row.clone()].iter().zip(&b[row.clone()]).map(|(a, b)| a * b).sum()
-        };
-        let kept = sum(dkept_k, kept_k);
+        let (seen_dq, seen_dk) = (&dseen_q[row.clone()], &dseen_k[row.clone()]);
+        let kept_dk = &dkept_k[row.clone()];
+        let kept = dot(simd, kept_dk, &kept_k[row.clone()]);
         total += kept;
-        dg[i] += sum(dseen_q, seen_q) - sum(dseen_k, seen_k) - kept;
+        dg[i] += dot(simd, seen_dq, &seen_q[row.clone()]) - dot(simd, seen_dk, &seen_k[row.clone()]) - kept;
         let (to_q, to_k) = (at(0, token, key_dim), at(1, token, key_dim));
-        for (c, at) in row.enumerate() {
-            to_q[c] = dq[at] + decay[i] * dseen_q[at];
-            to_k[c] = dk[at] - decay[i] * dseen_k[at] + rest[i] * dkept_k[at];
+        let (dq, dk) = (&dq[row.clone()], &dk[row]);
+        for c in 0..key_dim {
+            to_q[c] = dq[c] + decay[i] * seen_dq[c];
+            to_k[c] = dk[c] - decay[i] * seen_dk[c] + rest[i] * kept_dk[c];
         }
     }
     // G_last is in every kept key; g_t in every G from t on.

@@ -15,11 +15,49 @@ pub(super) fn ipv4(text: &str, span: &Range<usize>) -> Option<&'static str> {
     let address: Ipv4Addr = text.get(span.clone())?.parse().ok()?;
     // Four small numbers are a version or a section far more often than an address.
     let small = address.octets().iter().all(|o| *o < 40);
-    let named = context(text, span.start, &["version", "release", "ver.", "版本", "section", "oid", "rfc"]);
-    if reserved(address) || small || named || network(text, span) || service(address) {
+    let named = context(text, span.start, &["version", "release", " ver.", "版本", "section", " oid", "rfc"]);
+    let unlikely = small || named || (low(address) && !placed(text, span));
+    if reserved(address) || unlikely || network(text, span) || service(address) {
         return None;
     }
     Some(if regular(address) || shown(text, span) { EXAMPLE } else { "ip_address" })
+}
+
+/// Versions, sections and object identifiers begin with small numbers (`9.4.146.26`, `2.5.29.46`).
+fn low(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    a < 20 && b < 100
+}
+
+/// Whether what stands around the numbers speaks of a network.
+fn placed(text: &str, span: &Range<usize>) -> bool {
+    const WORDS: &[&str] = &[
+        "ip",
+        "ipv4",
+        "address",
+        "addresses",
+        "addr",
+        "host",
+        "hosts",
+        "login",
+        "logged",
+        "client",
+        "server",
+        "peer",
+        "remote",
+        "connection",
+        "connected",
+        "ping",
+        "user",
+        "visitor",
+    ];
+    const CHINESE: &[&str] = &["地址", "来自", "主机", "登录", "访问", "客户端", "服务器"];
+    let (before, after) = around(text, span, 40);
+    let line = before.rsplit('\n').next().unwrap_or(before).to_lowercase();
+    let word = line.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| WORDS.contains(&word));
+    let port = after.starts_with(':') && after[1..].starts_with(|c: char| c.is_ascii_digit());
+    let link = line.ends_with("://") || line.ends_with('@');
+    word || CHINESE.iter().any(|word| line.contains(word)) || port || link || after.starts_with(" - - ")
 }
 
 /// Addresses no person's host has: special purposes (IANA registry), networks and their broadcast addresses.
@@ -76,8 +114,7 @@ fn network(text: &str, span: &Range<usize>) -> bool {
 
 /// Whether the address is a setting, the entry of a named server, or said to be an example.
 fn shown(text: &str, span: &Range<usize>) -> bool {
-    const WORDS: &[&str] =
-        &["example", "e.g.", "for instance", "dummy", "例如", "比如", "示例", "样例", "举例"];
+    const WORDS: &[&str] = &["e.g.", "for instance", "dummy", "例如", "比如", "示例", "样例", "举例"];
     let bytes = text.as_bytes();
     let (before, after) = around(text, span, 60);
     let lower = before.to_lowercase();
@@ -90,7 +127,12 @@ fn shown(text: &str, span: &Range<usize>) -> bool {
         && digit(Some(span.end + 1));
     // An interface is described with its mask.
     let masked = before.contains("255.255.") || after.contains("255.255.");
-    WORDS.iter().any(|word| lower.contains(word))
+    // The word, not a name such as `example.com`.
+    let example = lower
+        .match_indices("example")
+        .any(|(at, word)| !lower[..at].ends_with(['@', '.']) && !lower[at + word.len()..].starts_with('.'));
+    example
+        || WORDS.iter().any(|word| lower.contains(word))
         || forwarded
         || masked
         || option(before)
@@ -165,10 +207,15 @@ pub(super) fn ipv6(text: &str, run: &Range<usize>) -> Option<(&'static str, Rang
     // Documentation (RFC 3849, RFC 9637) and the experimental network that was closed in 2006 (RFC 3701).
     let unused =
         (first, second) == (0x2001, 0x0db8) || (first == 0x3fff && second < 0x1000) || first == 0x3ffe;
-    let resolver = matches!((first, second), (0x2001, 0x4860) | (0x2606, 0x4700) | (0x2620, 0x00fe))
-        && groups <= 4
-        && written.contains("::");
-    let plausible = if written.contains("::") { global && groups >= 3 } else { long && first != 0 };
+    let short = written.contains("::");
+    // Public resolvers (a port may follow) and the servers of the root of the domain name system.
+    let resolver = short
+        && match (first, second) {
+            (0x2001, 0x4860) | (0x2606, 0x4700) | (0x2620, 0x00fe) => groups <= 5,
+            (0x2001, 0x0500..=0x0503 | 0x07fd | 0x07fe | 0x0dc3) => groups <= 4,
+            _ => false,
+        };
+    let plausible = global && if short { groups >= 3 } else { long };
     if !plausible || unused || resolver || network(text, &span) || !free(bytes, &span) {
         return None;
     }

@@ -89,11 +89,10 @@ pub(super) fn card_issuer(digits: &[u8]) -> bool {
 
 /// Whether area, group and serial of a US social security number are in use.
 pub(super) fn ssn(area: u32, group: u32, serial: u32) -> bool {
-    (1..=899).contains(&area)
-        && area != 666
-        && group != 0
-        && serial != 0
-        && (area, group, serial) != (78, 5, 1120)
+    // Numbers that were printed as examples, and those of one digit for each part.
+    let printed = matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999) | (123, 45, 6789));
+    let uniform = area.is_multiple_of(111) && group.is_multiple_of(11) && serial.is_multiple_of(1111);
+    (1..=899).contains(&area) && area != 666 && group != 0 && serial != 0 && !printed && !uniform
 }
 
 /// North American numbering plan: area code and exchange start with 2–9 and are no service codes.

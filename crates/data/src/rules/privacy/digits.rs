@@ -100,9 +100,20 @@ fn card(bytes: &[u8], groups: &Groups) -> Option<Range<usize>> {
         let span = groups.shape(shape, b" -")?;
         let digits: Vec<u8> = bytes[span.clone()].iter().copied().filter(u8::is_ascii_digit).collect();
         // More groups of the same kind: a row of numbers, not a card.
-        let next = shape.len() > 1 && groups.separators.get(shape.len() - 1).is_some();
-        (!next && free(bytes, &span) && checks::card_issuer(&digits) && checks::luhn(&digits)).then_some(span)
+        let next = groups.separators.get(shape.len() - 1).is_some() || after_number(bytes, span.start);
+        let row = shape.len() > 1 && next;
+        (!row && free(bytes, &span) && checks::card_issuer(&digits) && checks::luhn(&digits)).then_some(span)
     })
+}
+
+/// Whether a space and a decimal or hexadecimal number stand before a place.
+fn after_number(bytes: &[u8], start: usize) -> bool {
+    let Some(before) = bytes[..start].strip_suffix(b" ") else { return false };
+    let word = before.iter().rev().take(8).take_while(|b| b.is_ascii_alphanumeric());
+    let (all, digits) = word.fold((true, 0), |(all, digits), b| {
+        (all && b.is_ascii_hexdigit(), digits + usize::from(b.is_ascii_digit()))
+    });
+    all && digits >= 2
 }
 
 fn ssn(text: &str, groups: &Groups) -> Option<Range<usize>> {

@@ -78,6 +78,8 @@ fn look_alikes_are_left_alone() {
         "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
         "sk-learn is a library; hf_transfer too",
         "123456789 and A12345678 with no word beside it",
+        "524C 525E 5261 5281 5282 5283 5284",
+        "SSN 123-45-6789, 111-22-3333, 219-09-9999, 078-05-1120",
     ] {
         assert_eq!(kinds(text), [], "{text}");
     }
@@ -142,6 +144,12 @@ fn addresses_that_only_show_something_are_left_alone() {
         "java\\-1.8.0\\-openjdk\\-1.8.0.121\\-0.b13.el7",
         // Once an example, an example in the whole text.
         "The host 203.98.76.54 answers; its address (an example) is 203.98.76.54 here.",
+        // Versions, sections, object identifiers.
+        "update V8 to 9.4.146.26 from 9.4.146.24",
+        "Require inputproto 1.9.99.6; ObjectIdentifier(\"2.5.29.46\")",
+        "3.43.1.1 Why do tests complain?",
+        // Groups and masks of IPv6, a resolver with its port, a server of the root.
+        "ff02:0:0:0:0:0:0:12b ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 2606:4700:4700::1111:443 2001:500:3::42",
         // Sizes: 16 and 17 gibibytes.
         "write-threshold: 17179869184, total 18253611008",
     ] {
@@ -152,6 +160,11 @@ fn addresses_that_only_show_something_are_left_alone() {
         ("203.98.76.54 - - [24/Nov/2026:10:30:00] \"GET / HTTP/1.1\" 200", "203.98.76.54"),
         ("client=203.98.76.54 port 22", "203.98.76.54"),
         ("她的地址是 203.98.76.54，请保密。", "203.98.76.54"),
+        ("login from host 4.150.156.3 failed", "4.150.156.3"),
+        ("4.150.156.3 - - [01/Apr/2020:06:31:51 +0000] message 1", "4.150.156.3"),
+        ("people came to the weaver.\nRecord: 25.14.132.98, confirmed.", "25.14.132.98"),
+        ("see ftp://12.34.99.78 for it", "12.34.99.78"),
+        ("write to alice52@example.com\nRecord: 25.14.132.98, confirmed.", "25.14.132.98"),
         ("at 2001:4860:1:2:3:4:5:8888 ok", "2001:4860:1:2:3:4:5:8888"),
     ] {
         assert_eq!(kinds(text), [("ip_address", value)], "{text}");
@@ -173,6 +186,15 @@ fn a_key_block_goes_whole() {
         "MIIEowIBAAKCAQEA75".repeat(4)
     );
     assert_eq!(redact(&key, &scan(&key)), "x [API_KEY] y");
+}
+
+#[test]
+fn marks_without_keys_take_no_longer_than_other_text() {
+    // Eight megabytes: minutes if every mark looked back through the whole text.
+    let marks = "PRIVATE KEY-----é".repeat(500_000);
+    assert_eq!(scan(&marks), []);
+    let key = format!("-----BEGIN EC PRIVATE KEY-----\n{}\n-----END EC PRIVATE KEY-----", "Ab3".repeat(20));
+    assert_eq!(scan(&format!("{marks}{key}")).len(), 1);
 }
 
 #[test]

@@ -11,7 +11,9 @@ pub(super) fn private_keys(text: &str) -> Vec<Finding> {
     let mut from = 0;
     while let Some(at) = text[from..].find(MARK).map(|at| at + from) {
         let after = at + MARK.len();
-        let head = text[..at].rfind("-----BEGIN ").filter(|head| at - head < 40 && *head >= from);
+        // Looked for close by only, so that a text full of marks takes no longer.
+        let near = text.floor_char_boundary(at.saturating_sub(39)).max(from);
+        let head = text[near..at].rfind("-----BEGIN ").map(|head| near + head);
         let Some(start) = head else {
             from = after;
             continue;
