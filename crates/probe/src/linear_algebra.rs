@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_planted_spectrum_comes_back_dense_and_low_rank() {
         // Rows of a Hadamard matrix are orthogonal, so the singular values are the planted ones.
-        let sign = |i: usize, j: usize| if (i & j).count_ones() % 2 == 0 { 1.0_f32 } else { -1.0 };
+        let sign = |i: usize, j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0_f32 } else { -1.0 };
         let (rank, rows, columns) = (4, 16, 8);
         let planted = [5.0_f32, 3.0, 1.0, 0.25];
         let a: Vec<f32> =
