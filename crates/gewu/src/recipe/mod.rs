@@ -79,6 +79,8 @@ pub(crate) struct Tuning {
     pub(crate) run_tokens: usize,
     /// Packed runs per step.
     pub(crate) micro_batches: usize,
+    /// Weight of holding general text in place, beside the loss of a token.
+    pub(crate) anchor: f32,
     /// Whether matrix products run in bf16 (faster) instead of f32.
     pub(crate) bf16: bool,
 }
@@ -90,10 +92,10 @@ pub(crate) struct Specialize {
     /// What is compiled from the documents; its seed is the recipe's.
     pub(crate) items: SpecializeOptions,
     pub(crate) tuning: Tuning,
-    /// Share of the tokens that are general text, written by the model itself.
-    pub(crate) replay: f64,
+    /// General texts that the model itself writes first, to be held in place while it learns (replay).
+    pub(crate) passages: usize,
     /// Tokens of one such text.
-    pub(crate) replay_length: usize,
+    pub(crate) passage_length: usize,
     /// Most growth of the perplexity of such text, untrained; the update is scaled down until it holds.
     pub(crate) cost: f64,
 }
@@ -219,7 +221,16 @@ impl Default for Recipe {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, rate: 1e-3, epochs: 2, run_tokens: 512, micro_batches: 1, bf16: true }
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            rate: 1e-3,
+            epochs: 2,
+            run_tokens: 512,
+            micro_batches: 1,
+            anchor: 2.0,
+            bf16: true,
+        }
     }
 }
 
@@ -228,8 +239,8 @@ impl Default for Specialize {
         Self {
             items: SpecializeOptions::default(),
             tuning: Tuning::default(),
-            replay: 0.05,
-            replay_length: 96,
+            passages: 48,
+            passage_length: 96,
             cost: 0.01,
         }
     }

@@ -37,8 +37,9 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         let perplexity = eval::perplexity(model, &text, neutral::WINDOW)?;
         let checkpoint = Checkpoint::open(&base)?;
         let template = checkpoint.chat_template(model.tokenizer())?;
-        let (examples, general) = examples(model, &template, &items, settings, recipe.seed)?;
-        let mut trained = tuning::tune(&checkpoint, &examples, &[], &settings.tuning, stage, recipe.seed)?;
+        let (examples, anchors, general) = examples(model, &template, &items, settings, recipe.seed)?;
+        let mut trained =
+            tuning::tune(&checkpoint, &examples, &[], &anchors, &settings.tuning, stage, recipe.seed)?;
         trained.temper(&general, settings.cost, &settings.tuning)?;
         trained.parameters.save(&stage.folder.join("trained.safetensors"))?;
         trained.parameters.write(&checkpoint, &stage.folder.join(MODEL), kernels::quant::Format::Q8_0)?;
@@ -102,35 +103,33 @@ impl Known {
 }
 
 /// Passages of general text on which the cost of the update is weighed; they are not trained.
-const WEIGHED: usize = 24;
+const WEIGHED: usize = 16;
 
-/// Items as conversations of which the answer counts, with general text of the model's own as a small share; and
-/// more such text that is not trained.
+/// Items as conversations of which the answer counts; general text of the model's own that is held in place while
+/// they are learned; and more such text to weigh the cost on.
 fn examples(
     model: &mut Local,
     template: &ChatTemplate,
     items: &Specialization,
     settings: &Specialize,
     seed: u64,
-) -> Result<(Vec<Example>, Vec<Example>)> {
+) -> Result<(Vec<Example>, Vec<Example>, Vec<Example>)> {
     let mut examples = Vec::with_capacity(items.train.len());
     for item in &items.train {
         let mut messages = item.messages.clone();
         messages.push(Message::new("assistant", item.answer()));
         examples.push(train::chat_example(model.tokenizer(), template, &messages)?);
     }
-    let tokens: usize = examples.iter().map(|example| example.tokens.len()).sum();
-    let wanted = specialize::replay_tokens(tokens, settings.replay);
-    let count = wanted.div_ceil(settings.replay_length.max(1)) + WEIGHED;
-    let bar = progress::bar(count as u64, "replay");
-    let passages = specialize::replay(model, count, settings.replay_length, seed, &mut |done, _| {
+    let count = settings.passages + WEIGHED;
+    let bar = progress::bar(count as u64, "own words");
+    let passages = specialize::replay(model, count, settings.passage_length, seed, &mut |done, _| {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
     let mut general: Vec<Example> =
         passages.iter().map(|passage| Example::text(model.tokenizer(), &passage.text)).collect();
-    examples.extend(general.split_off(WEIGHED.min(general.len())));
-    Ok((examples, general))
+    let anchors = general.split_off(WEIGHED.min(general.len()));
+    Ok((examples, anchors, general))
 }
 
 /// A share with its Wilson interval.

@@ -52,7 +52,8 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             ));
         }
         let before = eval::perplexity(model, &text, neutral::WINDOW)?;
-        let trained = tuning::tune(&checkpoint, &examples, &held_out, &settings.tuning, stage, recipe.seed)?;
+        let trained =
+            tuning::tune(&checkpoint, &examples, &held_out, &[], &settings.tuning, stage, recipe.seed)?;
         trained.parameters.save(&stage.folder.join("trained.safetensors"))?;
         trained.parameters.write(&checkpoint, &stage.folder.join(MODEL), format)?;
         let model = super::load(loaded, &stage.folder.join(MODEL))?;

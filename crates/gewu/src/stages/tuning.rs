@@ -4,13 +4,16 @@ use anyhow::Result;
 use ledger::Stage;
 use model::{Activation, Checkpoint, LowRank, Parameters, Train};
 use serde_json::{Value, json};
-use train::{AdamWConfig, Example, Extent, FitOptions, Learner, Schedule, Shape, Summary};
+use train::{AdamWConfig, Anchor, Example, Extent, FitOptions, Learner, Schedule, Shape, Summary};
 
 use crate::progress;
 use crate::recipe::Tuning;
 
 /// Steps over which the rate rises.
 const WARMUP: usize = 5;
+
+/// General texts per step whose log-probabilities are held.
+const ANCHORS: usize = 2;
 
 /// What a training left.
 pub(super) struct Tuned {
@@ -40,11 +43,12 @@ impl Tuned {
     }
 }
 
-/// Trains, and leaves the trained tensors in the stage's folder.
+/// Trains on `examples`, while the texts of `general` keep their log-probabilities.
 pub(super) fn tune(
     checkpoint: &Checkpoint,
     examples: &[Example],
     held_out: &[Example],
+    general: &[Example],
     settings: &Tuning,
     stage: &Stage,
     seed: u64,
@@ -72,7 +76,8 @@ pub(super) fn tune(
         ..FitOptions::default()
     };
     let mut progress = progress::training("train");
-    let summary = train::fit_measured(&mut learner, examples, held_out, &options, &mut progress)?;
+    let anchor = Anchor { examples: general, weight: settings.anchor, per_step: ANCHORS };
+    let summary = train::fit_anchored(&mut learner, examples, held_out, &anchor, &options, &mut progress)?;
     Ok(Tuned { parameters: learner.into_parameters(), trained, summary, kept: 1.0 })
 }
 
