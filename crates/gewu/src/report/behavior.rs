@@ -47,6 +47,11 @@ pub(super) fn section(part: &Value) -> Markup {
                     (plot::dots(&attacks))
                 }
                 (perplexity(&part["perplexity"]))
+                @let guard = &part["guard"];
+                @if !guard.is_null() {
+                    p { (both("The guard on held-out requests, area under the curve", "守卫在未训练请求上的曲线下面积")) ": "
+                        (format!("{:.3}", number(&guard["auroc"]))) " · n " (number(&guard["held_out"])) }
+                }
                 @for phase in &phases {
                     p { (text(&phase["phase"])) ": " (number(&phase["items"])) " " (both("items", "条")) ", "
                         (number(&phase["trained_tokens"])) " " (both("tokens", "个词元")) }

@@ -22,7 +22,12 @@ pub(super) fn section(part: &Value) -> Markup {
         "never trained, from the documents · 据文档回答".into(),
     ));
     html! {
-        @if !part.is_null() {
+        @if let Some(reason) = part["absent"].as_str() {
+            section {
+                h2 { (both("What the model learned", "模型学到了什么")) }
+                p { (both("Nothing", "无")) ": " (reason) }
+            }
+        } @else if !part.is_null() {
             section {
                 h2 { (both("What the model learned", "模型学到了什么")) }
                 p {

@@ -1,15 +1,23 @@
 //! Stage `align`: unsafe requests are refused, harmless look-alikes answered; refusals, attacks and general text
 //! before and after.
 
+use std::path::Path;
+
 use align::attack::{AttackLine, attacks};
+use align::guard::{Guard, GuardOptions};
 use align::measure::{MeasureOptions, RefusalLine, refusals};
+use align::preferences::{Side, split};
 use anyhow::{Context, Result};
+use model::template::ChatTemplate;
 use model::{Activation, Checkpoint, Local, LowRank, Parameters, Train};
 use serde_json::{Value, json};
 use train::{AdamWConfig, Learner};
 
 use super::{Job, MODEL, neutral};
 use crate::progress;
+
+/// File of the guard that goes with the model.
+const GUARD: &str = "guard.json";
 
 pub(super) fn run(job: &mut Job) -> Result<()> {
     let inputs = job.inputs();
@@ -63,12 +71,42 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             "before": before.value()?,
             "after": after.value()?,
             "perplexity": perplexity,
+            "guard": guard,
             "training": summary,
         });
         let text = serde_json::to_string_pretty(&result)?;
         Ok(ledger::write_atomic(stage.folder.join("summary.json"), text.as_bytes())?)
     })?;
     Ok(())
+}
+
+/// Fits the serving-time guard to the aligned model and measures it on held-out requests.
+fn guard(model: &Local, template: &ChatTemplate, path: &Path) -> Result<Value> {
+    let (transformer, tokenizer) = (model.transformer(), model.tokenizer());
+    let bar = progress::bar(0, "guard");
+    let mut show = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        true
+    };
+    let guard = Guard::fit(transformer, tokenizer, template, &GuardOptions::default(), &mut show)?
+        .context("the measurement was stopped")?;
+    guard.save(path)?;
+    let (mut scores, mut unsafe_ones, mut right) = (Vec::new(), Vec::new(), 0);
+    for request in split(true) {
+        let judgment = guard.judge_alone(transformer, tokenizer, template, &request.prompt)?;
+        let is_unsafe = request.side == Side::Unsafe;
+        right += usize::from(judgment.risky == is_unsafe);
+        scores.push(judgment.score);
+        unsafe_ones.push(is_unsafe);
+    }
+    bar.finish_and_clear();
+    Ok(json!({
+        "held_out": scores.len(),
+        "auroc": statistics::auroc(&scores, &unsafe_ones)?,
+        "right": right as f64 / scores.len().max(1) as f64,
+        "block": guard.block(),
+    }))
 }
 
 /// What a model does with the held-out requests, and under attack.

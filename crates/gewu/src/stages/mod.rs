@@ -209,8 +209,10 @@ impl Job {
     /// The model as the stages before `stage` left it.
     fn model_before(&self, stage: &str) -> Result<PathBuf> {
         let before = self.recipe.stages.iter().take_while(|name| *name != stage);
-        let maker = before.filter(|name| MAKERS.contains(&name.as_str())).last();
-        maker.map_or_else(|| self.base(), |maker| Ok(self.run.folder().join(maker).join(MODEL)))
+        let makers = before.filter(|name| MAKERS.contains(&name.as_str()));
+        // A stage that found nothing to learn leaves no model.
+        let made = makers.map(|maker| self.run.folder().join(maker).join(MODEL)).filter(|path| path.exists());
+        made.last().map_or_else(|| self.base(), Ok)
     }
 }
 

@@ -26,7 +26,15 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         let settings = &recipe.specialize;
         let pack = Pack::open(&index)?;
         let options = specialize::SpecializeOptions { seed: recipe.seed, ..settings.items.clone() };
-        let items = specialize::compile(&pack, &options)?;
+        let items = match specialize::compile(&pack, &options) {
+            // Documents without facts are no failure: the run goes on with the model as it is.
+            Err(knowledge::Error::Request(reason)) => {
+                progress::say(format!("nothing to learn: {reason}"));
+                let text = serde_json::to_string_pretty(&json!({"absent": reason}))?;
+                return Ok(ledger::write_atomic(stage.folder.join(SUMMARY), text.as_bytes())?);
+            }
+            items => items?,
+        };
         stage.ledger.add_derivations(&items.derivations())?;
         write_items(&stage.folder.join("items.jsonl"), &items)?;
 
