@@ -199,6 +199,17 @@ pub fn generate(
     end: &dyn Fn(u32) -> bool,
     changes: &[Change],
 ) -> Result<Vec<u32>, Error> {
+    answer(transformer, prompt, most, end, changes).map(|(tokens, _)| tokens)
+}
+
+/// As [`generate`]; also returns the logits after the prompt.
+pub(crate) fn answer(
+    transformer: &Transformer,
+    prompt: &[u32],
+    most: usize,
+    end: &dyn Fn(u32) -> bool,
+    changes: &[Change],
+) -> Result<(Vec<u32>, Matrix), Error> {
     if let Some(change) = changes.iter().find(|change| change.positions != Positions::All) {
         let point = &change.point;
         return Err(Error::Request(format!("`{point}`: during generation a change is at all positions")));
@@ -206,7 +217,8 @@ pub fn generate(
     let limit = (prompt.len() + most).min(transformer.config().context);
     let mut cache = transformer.cache(limit);
     let mut generated = Vec::new();
-    let mut logits = forward(transformer, prompt, Some(&mut cache), changes, Want::Last)?;
+    let first = forward(transformer, prompt, Some(&mut cache), changes, Want::Last)?;
+    let mut logits = first.clone();
     while generated.len() < most {
         let token = most_likely(logits.last());
         if end(token) {
@@ -218,7 +230,7 @@ pub fn generate(
         }
         logits = forward(transformer, &[token], Some(&mut cache), changes, Want::Last)?;
     }
-    Ok(generated)
+    Ok((generated, first))
 }
 
 /// The index of the greatest logit; the first of equal ones.

@@ -8,7 +8,7 @@ use statistics::{Estimate, Interval, Resampling, bootstrap_mean, wilson};
 use super::{Direction, addition, last_logits, random_direction, refusal_score, removal};
 use crate::Error;
 use crate::error::require;
-use crate::intervene::{Change, generate};
+use crate::intervene::{Change, answer};
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,15 +198,17 @@ fn arm(
     require(prompts.len() > 1, || format!("{} prompts; an effect needs at least two", prompts.len()))?;
     let (mut outcomes, mut scores) = (Vec::new(), 0.0);
     for prompt in prompts {
-        let score = refusal_score(last_logits(transformer, prompt, changes)?.last(), openings);
-        scores += score;
-        outcomes.push(match reading {
-            Reading::FirstToken if score > 0.0 => Outcome::Refuses,
-            Reading::FirstToken => Outcome::Answers,
+        let (outcome, logits) = match reading {
+            Reading::FirstToken => (None, last_logits(transformer, prompt, changes)?),
             Reading::Answer { tokens, end, judge } => {
-                judge(&generate(transformer, prompt, *tokens, *end, changes)?)
+                let (tokens, logits) = answer(transformer, prompt, *tokens, *end, changes)?;
+                (Some(judge(&tokens)), logits)
             }
-        });
+        };
+        let score = refusal_score(logits.last(), openings);
+        scores += score;
+        let by_score = if score > 0.0 { Outcome::Refuses } else { Outcome::Answers };
+        outcomes.push(outcome.unwrap_or(by_score));
     }
     let count = |wanted: Outcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     let (refusals, n) = (count(Outcome::Refuses), prompts.len());
