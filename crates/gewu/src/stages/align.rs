@@ -57,6 +57,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
 
         let model = super::load(loaded, &stage.folder.join(MODEL))?;
         let after = Behavior::measure(model, &measure)?;
+        let guard = guard(model, &template, &stage.folder.join(GUARD))?;
         let perplexity =
             neutral::change(&recipe.neutral, &perplexity, &eval::perplexity(model, &text, neutral::WINDOW)?);
         // The folder takes its final name when the stage ends.
