@@ -154,7 +154,8 @@ pub fn refusal_openings(
         }
     }
     require(!found.is_empty(), || {
-        "no token opens the answers to refused prompts only: the model refuses none of them, or everything".into()
+        "no token opens the answers to refused prompts only: the model refuses none of them, or everything"
+            .into()
     })?;
     found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     Ok(found.into_iter().map(|(token, _)| token).collect())
