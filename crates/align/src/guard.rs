@@ -187,8 +187,9 @@ impl Guard {
         let mut guard =
             Self { block, center, scale, probe, letters, together, without_probe, limit, output_limit: 0.0 };
         // No answer of the set may be stopped; a margin for answers it has not seen.
-        let answers = requests.iter().filter(|p| p.side == Side::Harmless).map(|p| guard.letters(&p.chosen));
-        guard.output_limit = answers.fold(0.0, f64::max) as f32 * 1.25 + 0.5;
+        let answers =
+            requests.iter().filter(|p| p.side == Side::Harmless).map(|p| guard.judge(&p.chosen, None).score);
+        guard.output_limit = answers.fold(0.0, f64::max) as f32 + 0.5;
         guard
     }
 

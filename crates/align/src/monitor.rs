@@ -95,7 +95,7 @@ impl Monitor {
             ));
         }
         if let Some(drift) = facts.drift
-            && !(drift <= self.limits.drift)
+            && (drift > self.limits.drift || drift.is_nan())
         {
             self.taken_back = 0;
             return Verdict::TakeFarBack(format!(

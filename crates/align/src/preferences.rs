@@ -160,7 +160,8 @@ pub fn neutral_text(language: Language) -> &'static str {
     }
 }
 
-/// More such prose, by which training watches that general language stays where it was.
+/// More such prose, a paragraph at a time, by which training watches (and keeps, see `Options::anchor`) general
+/// language where it was.
 pub fn anchor_texts() -> impl Iterator<Item = &'static str> {
     [include_str!("../data/anchor.en.txt"), include_str!("../data/anchor.zh.txt")]
         .into_iter()

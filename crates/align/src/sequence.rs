@@ -160,7 +160,7 @@ mod tests {
     fn groups_hold_everything_once_and_stay_small() {
         assert_eq!(groups(&[3, 3, 3, 9, 1], 6), [0..2, 2..3, 3..4, 4..5]);
         assert!(groups(&[], 6).is_empty());
-        assert_eq!(groups(&[10], 6), [0..1]);
+        assert_eq!(groups(&[10, 10], 6), [0..1, 1..2]);
     }
 
     #[test]

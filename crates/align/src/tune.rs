@@ -105,11 +105,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
-            supervised: Course { english: 140, chinese: 40, epochs: 1, batch: 8, rate: 1e-3 },
+            supervised: Course { english: 140, chinese: 40, epochs: 1, batch: 8, rate: 5e-4 },
             preference: Course { english: 72, chinese: 24, epochs: 1, batch: 8, rate: 1e-4 },
             loss: Loss::default(),
             recovery_every: 6,
-            anchor: 0.0,
+            anchor: 2.0,
             run_tokens: 640,
             limits: Limits::default(),
             faults: Vec::new(),

@@ -47,10 +47,10 @@ impl AdamWConfig {
 }
 
 /// Whether a parameter takes weight decay: matrices do; vectors (norms, biases), the embedding and the gates of
-/// recurrent mixers (`a_log`, `dt_bias`) do not.
+/// recurrent mixers (`log_rate`, `decay_bias`) do not.
 pub fn decays(name: &str, shape: &[usize]) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
-    shape.len() > 1 && !matches!(last, "embed" | "a_log" | "dt_bias")
+    shape.len() > 1 && !matches!(last, "embed" | "log_rate" | "decay_bias")
 }
 
 /// The two moments of one parameter.
@@ -161,7 +161,7 @@ mod tests {
     fn only_matrices_outside_the_embedding_decay() {
         assert!(decays("blocks.0.mixer.query", &[4, 4]) && decays("head", &[9, 4]));
         assert!(!decays("embed", &[9, 4]) && !decays("final_norm", &[4]));
-        assert!(!decays("blocks.1.mixer.a_log", &[2, 1]) && !decays("blocks.1.mixer.dt_bias", &[2]));
+        assert!(!decays("blocks.1.mixer.log_rate", &[2, 1]) && !decays("blocks.1.mixer.decay_bias", &[2]));
     }
 
     #[test]

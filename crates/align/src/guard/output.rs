@@ -16,7 +16,7 @@ pub enum Decision {
 const GRACE: usize = 110;
 /// New characters after which the letters are judged again, and how far back.
 const STRIDE: usize = 40;
-const WINDOW: usize = 200;
+const WINDOW: usize = 120;
 
 /// Reads a response piece by piece; see [`Guard::watch`].
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl<'g> OutputCheck<'g> {
         }
         self.judged = length;
         let tail: String = self.text.chars().skip(length.saturating_sub(WINDOW)).collect();
-        let score = self.guard.letters(&tail);
+        let score = self.guard.judge(&tail, None).score;
         (score > f64::from(self.guard.output_limit)).then(|| {
             format!("the text reads like a harmful request ({score:.2} above {:.2})", self.guard.output_limit)
         })

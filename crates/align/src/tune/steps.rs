@@ -24,6 +24,9 @@ impl Item {
     }
 }
 
+/// General texts learned from in a step.
+const ANCHORS_PER_STEP: usize = 2;
+
 /// What one step saw. Means are over the pairs of the batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
@@ -79,7 +82,7 @@ struct Sums {
     margins: Vec<f64>,
     differences: Vec<f64>,
     entropies: Vec<f64>,
-    drift: Option<f64>,
+    changes: Vec<f64>,
     tokens: usize,
 }
 
@@ -111,8 +114,8 @@ impl<'a> Trainer<'a> {
             let rate = course.rate * schedule.share(step - 1, steps) * slower;
             let fault = self.options.faults.iter().find(|at| at.phase == phase && at.step == step);
             let fault = fault.map(|at| at.fault).filter(|fault| !again || fault.stays());
-            let with_anchors = on_beat || self.options.anchor > 0.0;
-            let (mut record, skipped, tokens) = self.step(phase, &batch, rate, fault, with_anchors)?;
+            let (mut record, skipped, tokens) =
+                self.step(phase, &batch, rate, fault, self.watched(step, on_beat))?;
             summary.trained_tokens += tokens;
             let facts = Facts {
                 loss: record.loss,
@@ -163,6 +166,20 @@ impl<'a> Trainer<'a> {
         Ok((summary, true))
     }
 
+    /// The general texts of a step: all of them on the beat, where the drift is measured; in between, if they are
+    /// learned from at all, a few in turn.
+    fn watched(&self, step: usize, on_beat: bool) -> Vec<usize> {
+        let count = self.anchors.len();
+        match (on_beat, self.options.anchor > 0.0) {
+            (true, _) => (0..count).collect(),
+            (false, true) => {
+                let each = ANCHORS_PER_STEP.min(count);
+                (0..each).map(|index| (step * each + index) % count).collect()
+            }
+            (false, false) => Vec::new(),
+        }
+    }
+
     /// The items of a step: every epoch is a new order of all.
     fn batch<'i>(&self, phase: Phase, items: &'i [Item], step: usize) -> Vec<&'i Item> {
         let batch = self.options.course(phase).batch;
@@ -181,7 +198,7 @@ impl<'a> Trainer<'a> {
         batch: &[&Item],
         rate: f32,
         fault: Option<Fault>,
-        with_anchors: bool,
+        watched: Vec<usize>,
     ) -> Result<(StepRecord, bool, usize), Error> {
         let lengths: Vec<usize> = batch.iter().map(|item| item.tokens()).collect();
         let groups = groups(&lengths, self.options.run_tokens);
@@ -195,38 +212,50 @@ impl<'a> Trainer<'a> {
             Some(Fault::NanGradient) => f64::NAN,
             _ => 1.0,
         };
-        let (loss, anchors, anchor) = (self.options.loss, &self.anchors, self.options.anchor);
+        let (loss, anchor) = (self.options.loss, self.options.anchor);
+        let whole = watched.len() == self.anchors.len();
+        let watched: Vec<&Sequence> = watched.into_iter().map(|index| &self.anchors[index]).collect();
+        // They come last, in runs of their own size.
+        let lengths: Vec<usize> = watched.iter().map(|sequence| sequence.tokens.len()).collect();
+        let watched: Vec<&[&Sequence]> = super::groups(&lengths, self.options.run_tokens)
+            .into_iter()
+            .map(|group| &watched[group])
+            .collect();
+        let (micro_batches, general) = (groups.len() + watched.len(), lengths.iter().sum::<usize>());
         let mut sums = Sums::default();
-        let report = self.learner.step(rate, groups.len(), &mut |transformer, micro| {
-            let group = groups[micro].clone();
-            let items = &batch[group.clone()];
-            let flips = flipped.saturating_sub(group.start);
-            let anchors = if micro == 0 && with_anchors { &anchors[..] } else { &[] };
+        let request = |error: Error| train::Error::Request(error.to_string());
+        let report = self.learner.step(rate, micro_batches, &mut |transformer, micro| {
             // The learner averages over micro-batches; the loss is a mean over the batch.
-            let of_batch = groups.len() as f64 * factor;
-            let mut term = Term { sums: &mut sums, scale: of_batch, value: 0.0, slopes: Vec::new() };
+            let scale = micro_batches as f64 * factor;
+            let mut term = Term { sums: &mut sums, scale, value: 0.0, slopes: Vec::new() };
+            let Some(group) = groups.get(micro) else {
+                let anchors = watched[micro - groups.len()];
+                let run = Run::new(anchors);
+                let losses = run.losses(transformer)?.0;
+                let read = numbers(losses.clone()).map_err(request)?;
+                term.anchors(anchors, &run, &read, anchor, general, whole);
+                return Ok(linearized(losses, &read, term.value, &term.slopes));
+            };
+            let items = &batch[group.clone()];
             let sequences: Vec<&Sequence> = items
                 .iter()
                 .flat_map(|item| [Some(&item.chosen), item.rejected.as_ref(), item.mismatched.as_ref()])
                 .flatten()
-                .chain(anchors)
                 .collect();
             let run = Run::new(&sequences);
             let (losses, hidden) = run.losses(transformer)?;
-            let read = numbers(losses.clone()).map_err(|error| train::Error::Request(error.to_string()))?;
+            let read = numbers(losses.clone()).map_err(request)?;
             term.slopes = vec![0.0; read.len()];
             term.sums.tokens += run.tokens();
             if micro == 0 {
                 let rows = (0..items.len()).map(|index| run.first_row(index * per_item(items)));
-                term.sums.entropies = entropies(transformer, hidden, &rows.collect::<Vec<_>>())
-                    .map_err(|error| train::Error::Request(error.to_string()))?;
+                term.sums.entropies =
+                    entropies(transformer, hidden, &rows.collect::<Vec<_>>()).map_err(request)?;
             }
+            let flips = flipped.saturating_sub(group.start);
             match phase {
                 Phase::Supervised => term.supervised(items, &run, &read, scored),
                 Phase::Preference => term.preference(items, &run, &read, &loss, flips, batch.len()),
-            }
-            if !anchors.is_empty() {
-                term.anchors(anchors, &run, &read, anchor);
             }
             Ok(linearized(losses, &read, term.value, &term.slopes))
         })?;
@@ -318,20 +347,30 @@ impl Term<'_> {
         }
     }
 
-    /// Drift on general text, and if `weight` is not 0, half its squared change of log-probability per token.
-    fn anchors(&mut self, anchors: &[Sequence], run: &Run, read: &[f32], weight: f64) {
-        let parts = &run.parts[run.parts.len() - anchors.len()..];
-        let n: usize = parts.iter().map(std::ops::Range::len).sum();
-        let mut differences = Vec::with_capacity(n);
-        for (anchor, part) in anchors.iter().zip(parts) {
+    /// Drift on general text, and if `weight` is not 0, half its squared change of log-probability per token: the
+    /// mean over all `tokens` of general text in this step. Only the `whole` text gives a drift to report.
+    fn anchors(
+        &mut self,
+        anchors: &[&Sequence],
+        run: &Run,
+        read: &[f32],
+        weight: f64,
+        tokens: usize,
+        whole: bool,
+    ) {
+        self.slopes = vec![0.0; read.len()];
+        self.sums.tokens += run.tokens();
+        let share = self.scale * weight / tokens as f64;
+        for (anchor, part) in anchors.iter().zip(&run.parts) {
             for (index, reference) in part.clone().zip(&anchor.reference) {
                 let change = f64::from(reference - read[index]);
-                differences.push(change);
-                self.value += self.scale * weight * 0.5 * change * change / n as f64;
-                self.slopes[index] = (-self.scale * weight * change / n as f64) as f32;
+                self.value += share * 0.5 * change * change;
+                self.slopes[index] = (-share * change) as f32;
+                if whole {
+                    self.sums.changes.push(change);
+                }
             }
         }
-        self.sums.drift = Some(k3(&differences));
     }
 }
 
@@ -351,7 +390,7 @@ impl Sums {
             accuracy: pairs.then(|| grew as f64 / self.margins.len() as f64),
             divergence: pairs.then(|| k3(&self.differences)),
             entropy: mean(&self.entropies),
-            drift: self.drift,
+            drift: (!self.changes.is_empty()).then(|| k3(&self.changes)),
             undone: false,
         }
     }

@@ -155,7 +155,10 @@ fn every_loss_runs_and_widens_the_margin() {
         let summary = align(&mut learner, &tokenizer, &template, &options, &mut |_| true).unwrap();
         let steps = &summary.phases[1].steps;
         assert_eq!(steps.len(), 10);
-        assert!(steps.iter().all(|step| !step.undone && step.drift.is_some()), "{kind:?}");
+        assert!(steps.iter().all(|step| !step.undone), "{kind:?}");
+        // General text is measured every eighth step and learned from at every one.
+        let measured: Vec<bool> = steps.iter().map(|step| step.drift.is_some()).collect();
+        assert_eq!(measured, [true, false, false, false, false, false, false, false, true, false]);
         let margin = steps[9].margin.unwrap();
         // APO-down pushes both answers down; all the others must prefer the chosen one more and more.
         assert!(kind == Kind::ApoDown || margin > 0.5, "{kind:?}: {margin}");

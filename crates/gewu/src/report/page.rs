@@ -35,6 +35,13 @@ pub(crate) fn page(scorecard: &Value, times: &BTreeMap<String, f64>, ledger: &[(
                     }
                     (inputs(&scorecard["inputs"]))
                     (governance(&scorecard["governance"]))
+                    (super::learning::section(&scorecard["specialize"]))
+                    (super::learning::training(&scorecard["train"]))
+                    (super::behavior::section(&scorecard["align"]))
+                    (super::inside::section(&scorecard["probe"]))
+                    (super::studies::from_scratch(&scorecard["text"]))
+                    (super::studies::mixers(&scorecard["mixers"]))
+                    (super::studies::induction(&scorecard["induction"]))
                     (super::answers::section(&scorecard["ask"]))
                     (evaluation(&scorecard["evaluation"], &scorecard["evaluation_before"]))
                     (timings(times))

@@ -1,11 +1,19 @@
 //! The stages of a recipe: one table, one file each. To add one: a file here and a line in [`STAGES`].
 
+mod align;
 mod ask;
 mod evaluate;
 mod govern;
 mod index;
 mod inputs;
+mod neutral;
+mod probe;
 mod report;
+mod specialize;
+mod studies;
+mod text;
+mod train;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,6 +60,48 @@ pub(crate) const STAGES: &[Kind] = &[
         run: index::run,
     },
     Kind {
+        name: "specialize",
+        about: "the model learns the documents: items of facts and prose, low-rank tuning, closed-book answers before and after",
+        needs: &["index"],
+        run: specialize::run,
+    },
+    Kind {
+        name: "align",
+        about: "unsafe requests are refused and harmless look-alikes answered; refusals and attacks before and after",
+        needs: &["pull"],
+        run: align::run,
+    },
+    Kind {
+        name: "probe",
+        about: "what tuning changed inside the model, which heads copy, which direction carries refusal",
+        needs: &["pull"],
+        run: probe::run,
+    },
+    Kind {
+        name: "train",
+        about: "continue the training of a model on the documents' text and on conversations",
+        needs: &["pull"],
+        run: train::run,
+    },
+    Kind {
+        name: "text",
+        about: "a small model from scratch on the documents, its bits per character and samples",
+        needs: &["govern"],
+        run: text::run,
+    },
+    Kind {
+        name: "mixers",
+        about: "associative recall and parity, learned from scratch by each mixer, by seed",
+        needs: &[],
+        run: studies::mixers,
+    },
+    Kind {
+        name: "induction",
+        about: "an attention-only model learns to copy: change point, ablation of heads, one-layer control",
+        needs: &[],
+        run: studies::induction,
+    },
+    Kind {
         name: "ask",
         about: "generated questions, answered from the index with citations, by the model alone, and without the source",
         needs: &["index"],
@@ -63,7 +113,7 @@ pub(crate) const STAGES: &[Kind] = &[
         needs: &["pull"],
         run: evaluate::run,
     },
-    Kind { name: "report", about: "scorecard.json and report.html", needs: &["pull"], run: report::run },
+    Kind { name: "report", about: "scorecard.json and report.html", needs: &[], run: report::run },
 ];
 
 /// Refuses an order in which a stage comes before what it needs.
@@ -110,8 +160,8 @@ pub(crate) struct Job {
     loaded: Option<(PathBuf, Local)>,
 }
 
-/// Stages that make a model, latest first; each leaves it in its folder under [`MODEL`].
-const MAKERS: [&str; 2] = ["align", "specialize"];
+/// Stages that make a model; each leaves it in its folder under [`MODEL`].
+const MAKERS: [&str; 3] = ["align", "train", "specialize"];
 
 /// File of a model that a stage made.
 pub(crate) const MODEL: &str = "model.gguf";
@@ -146,10 +196,6 @@ impl Job {
         ledger::short_hash(&[&hash(&self.model), &hash(&self.source)])
     }
 
-    fn finished(&self, stage: &str) -> bool {
-        self.run.stages().iter().any(|finished| finished.name == stage)
-    }
-
     /// Where the documents are.
     fn documents(&self) -> Result<&Fetched> {
         self.source.as_ref().context("the recipe names no documents: set `pull.source`")
@@ -162,10 +208,11 @@ impl Job {
 
     /// The model as the stages before `stage` left it.
     fn model_before(&self, stage: &str) -> Result<PathBuf> {
-        let made = MAKERS.iter().filter(|maker| **maker != stage && self.finished(maker));
-        // `align` works on what `specialize` made, never the other way round.
-        let made = made.filter(|maker| stage != "specialize" || **maker != "align").next();
-        made.map_or_else(|| self.base(), |maker| Ok(self.run.folder().join(maker).join(MODEL)))
+        let before = self.recipe.stages.iter().take_while(|name| *name != stage);
+        let makers = before.filter(|name| MAKERS.contains(&name.as_str()));
+        // A stage that found nothing to learn leaves no model.
+        let made = makers.map(|maker| self.run.folder().join(maker).join(MODEL)).filter(|path| path.exists());
+        made.last().map_or_else(|| self.base(), Ok)
     }
 }
 

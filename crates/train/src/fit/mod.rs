@@ -1,5 +1,6 @@
 //! Training on examples: packing, schedule, held-out loss, checkpoints, exact resume.
 
+mod anchor;
 mod batch;
 
 use std::path::{Path, PathBuf};
@@ -8,7 +9,10 @@ use ledger::short_hash;
 use model::Parameters;
 use serde::{Deserialize, Serialize};
 
+pub use anchor::Anchor;
 pub use batch::Batch;
+
+use anchor::Held;
 
 use crate::packing::{Packing, Position, windows};
 use crate::{Error, Example, Learner, Schedule};
@@ -135,6 +139,21 @@ pub fn fit(
     fit_measured(learner, examples, &[], options, control)
 }
 
+/// As [`fit_measured`], while the texts of `anchor` keep their log-probabilities.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_anchored(
+    learner: &mut Learner,
+    examples: &[Example],
+    held_out: &[Example],
+    anchor: &Anchor<'_>,
+    options: &FitOptions,
+    control: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Summary, Error> {
+    fit_all(learner, examples, held_out, Some(anchor), options, control)
+}
+
 /// As [`fit`], measuring the loss of `held_out` every `evaluate_every` steps and at the end.
 ///
 /// # Errors
@@ -146,8 +165,25 @@ pub fn fit_measured(
     options: &FitOptions,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Summary, Error> {
+    fit_all(learner, examples, held_out, None, options, control)
+}
+
+fn fit_all(
+    learner: &mut Learner,
+    examples: &[Example],
+    held_out: &[Example],
+    anchor: Option<&Anchor<'_>>,
+    options: &FitOptions,
+    control: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Summary, Error> {
     options.check()?;
-    let fingerprint = fingerprint(learner, examples, held_out, options)?;
+    let mut fingerprint = fingerprint(learner, examples, held_out, options)?;
+    if let Some(Anchor { examples, weight, per_step }) = anchor {
+        let texts = format!("{:?}", examples.iter().map(|example| &example.tokens).collect::<Vec<_>>());
+        fingerprint = short_hash(&[&fingerprint, &texts, &weight.to_string(), &per_step.to_string()]);
+    }
+    // Before any saved state is taken up: the text is held where the training began.
+    let held = Held::new(anchor, learner.parameters(), learner.activation())?;
     let examples = windows(examples, options.run_tokens);
     let mut summary = Summary::default();
     let mut position = Position::default();
@@ -167,9 +203,12 @@ pub fn fit_measured(
             .collect();
         let scored: usize = runs.iter().map(Batch::scored).sum();
         // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
-        let share = options.micro_batches as f32 / scored.max(1) as f32;
-        let report = learner.step(rate, options.micro_batches, &mut |transformer, micro| {
-            Ok(runs[micro].losses(transformer)?.sum() * share)
+        let parts = options.micro_batches + usize::from(held.is_some());
+        let share = parts as f32 / scored.max(1) as f32;
+        let report = learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
+            (Some(run), _) => Ok(run.losses(transformer)?.sum() * share),
+            (None, Some(held)) => Ok(held.penalty(transformer, step)? * parts as f32),
+            (None, None) => Err(Error::Request("a step has as many parts as it was given".into())),
         })?;
         summary.steps += 1;
         summary.finished = summary.steps == steps;

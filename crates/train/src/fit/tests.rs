@@ -225,3 +225,33 @@ fn options_are_checked() {
     assert!(run(FitOptions { rate: f32::NAN, ..options(None) }).is_err());
     assert!(fit(&mut learner(1), &[], &options(None), &mut |_| true).is_err());
 }
+
+#[test]
+fn anchored_text_keeps_its_place_and_continues_exactly() {
+    let (train, general) = (examples(40, 1), {
+        // Text that counts downwards: learning to count upwards makes it unlikely.
+        let down = |from: u32| (0..8).map(|at| (from + 24 - at) % VOCABULARY as u32).collect();
+        (0..6).map(|from| Example::whole(down(3 * from))).collect::<Vec<_>>()
+    });
+    let options = FitOptions { extent: Extent::Steps(40), rate: 1e-2, ..options(None) };
+    let cost = |weight: f32| {
+        let anchor = Anchor { examples: &general, weight, per_step: 2 };
+        let mut learner = learner(1);
+        let before = evaluate(&learner, &general, 40).unwrap().mean();
+        fit_anchored(&mut learner, &train, &[], &anchor, &options, &mut |_| true).unwrap();
+        (evaluate(&learner, &general, 40).unwrap().mean() - before, bits(&learner))
+    };
+    let ((free, _), (held, straight)) = (cost(0.0), cost(4.0));
+    assert!(free > 0.5 && held < 0.5 * free, "free {free}, held {held}");
+    // Stopped half-way and continued from the folder: the text is held where the training began.
+    let folder = tempfile::tempdir().unwrap();
+    let options = FitOptions { checkpoint: Some(folder.path().to_path_buf()), ..options };
+    let anchor = Anchor { examples: &general, weight: 4.0, per_step: 2 };
+    let run = |most: usize| {
+        let mut learner = learner(1);
+        fit_anchored(&mut learner, &train, &[], &anchor, &options, &mut |at| at.step < most).unwrap();
+        bits(&learner)
+    };
+    run(17);
+    assert_eq!(run(usize::MAX), straight);
+}
