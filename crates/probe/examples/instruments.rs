@@ -1,10 +1,12 @@
-//! The instruments on a checkpoint: `instruments MODEL [TEXT]`; what each reads, and the two identities that must hold.
+//! The instruments on a checkpoint: `instruments MODEL [TEXT [TUNED]]`; what each reads, the two identities that must
+//! hold, and what changed from the model to a tuned one.
 
 use std::path::Path;
 use std::time::Instant;
 
-use model::{Activation, LoadOptions, Local};
+use model::{Activation, Checkpoint, LoadOptions, Local};
 use probe::Matrix;
+use probe::account::checkpoint_changes;
 use probe::decompose::{components, decompose, direct_logit_attribution};
 use probe::gradient::{agreement, attribution_patching};
 use probe::heads::head_scores;
@@ -74,6 +76,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let estimates = attribution_patching(model, &tokens, &corrupted, &points, measure)?;
         timed("attribution patching");
         println!("  {:?}", agreement(&estimates, &sweep)?);
+    }
+    if let Some(tuned) = arguments.next() {
+        let changes =
+            checkpoint_changes(&Checkpoint::open(Path::new(&path))?, &Checkpoint::open(Path::new(&tuned))?)?;
+        for change in changes.iter().filter(|change| change.name.contains("blocks.15.")) {
+            let spectrum = &change.spectrum;
+            println!(
+                "  {:24} relative {:.4}, effective rank {:.1}, shares {:.2?}, rest {:.3}",
+                change.name, change.relative, spectrum.effective_rank, spectrum.shares, spectrum.rest
+            );
+        }
+        timed("account of tuning");
     }
     Ok(())
 }
