@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 use crate::{
     Document, Error,
     corpus::{self, Manifest, Shard},
-    govern::rewrite_shard,
+    govern::{deleted_text, exact_hash, rewrite_shard},
 };
 
 /// Pieces of a deleted text that are looked for, at most, and their bytes.
@@ -79,8 +79,9 @@ pub struct DeletionProof {
 /// ids and decisions stay there, nothing else), then scans the corpus, the derived files and everything under
 /// `also_scan` for ids and text. The ledger file is scanned for text only.
 ///
-/// An interrupted deletion is finished by running it again. A governed-again source does not bring them back: the
-/// ledger remembers.
+/// An interrupted deletion is finished by running it again. A governed-again source does not bring them back, nor does
+/// the same text under another name: the ledger remembers their ids and a hash of each text. (The hash tells whether
+/// somebody who has the text was asked to forget it; it does not tell the text.)
 ///
 /// # Errors
 /// If a document is unknown (nothing is changed then), or a file cannot be read or written. Traces that remain are
@@ -103,6 +104,8 @@ pub fn delete(
     let manifest = Manifest::read(folder)?;
     let fragments = fragments(folder, &manifest, &wanted)?;
     let before = hashes(&files(folder, derived, also_scan, ledger));
+    // First of all, for after the next step the texts are gone.
+    forbid(folder, &manifest, &wanted, reason, ledger)?;
 
     let mut derived_entries = BTreeMap::new();
     for artifact in derived.iter_mut() {
@@ -138,6 +141,41 @@ pub fn delete(
     Ok(proof)
 }
 
+/// Records the texts of the documents as deleted, unless a document that remains has the same text.
+fn forbid(
+    folder: &Path,
+    manifest: &Manifest,
+    wanted: &BTreeSet<&str>,
+    reason: &str,
+    ledger: &mut Ledger,
+) -> Result<(), Error> {
+    let (mut texts, mut remaining) = (BTreeSet::new(), BTreeSet::new());
+    visit(folder, manifest, &mut |document| {
+        let gone = wanted.contains(document.id.as_str());
+        (if gone { &mut texts } else { &mut remaining }).insert(exact_hash(&document.text));
+    })?;
+    let mut rows = Vec::new();
+    for text in texts.difference(&remaining) {
+        let document = deleted_text(*text);
+        if ledger.trace(&document)?.deletions.is_empty() {
+            let evidence = "the text of a deleted document; it stays out under any name".into();
+            rows.push(Deletion { document, reason: reason.into(), evidence });
+        }
+    }
+    Ok(ledger.add_deletions(&rows)?)
+}
+
+/// Calls `step` on every document of the corpus.
+fn visit(folder: &Path, manifest: &Manifest, step: &mut dyn FnMut(&Document)) -> Result<(), Error> {
+    for shard in &manifest.shards {
+        each(&folder.join(&shard.name), &mut |document, _| {
+            step(&document);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// Pieces of each document's text that no remaining document holds.
 fn fragments(
     folder: &Path,
@@ -146,21 +184,12 @@ fn fragments(
 ) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let mut pieces: BTreeMap<String, Vec<String>> =
         wanted.iter().map(|id| ((*id).to_owned(), Vec::new())).collect();
-    let visit = |step: &mut dyn FnMut(&Document)| -> Result<(), Error> {
-        for shard in &manifest.shards {
-            each(&folder.join(&shard.name), &mut |document, _| {
-                step(&document);
-                Ok(())
-            })?;
-        }
-        Ok(())
-    };
-    visit(&mut |document| {
+    visit(folder, manifest, &mut |document| {
         if let Some(list) = pieces.get_mut(&document.id) {
             *list = cut(&document.text);
         }
     })?;
-    visit(&mut |document| {
+    visit(folder, manifest, &mut |document| {
         if !wanted.contains(document.id.as_str()) {
             for list in pieces.values_mut() {
                 list.retain(|piece| !document.text.contains(piece.as_str()));

@@ -12,7 +12,7 @@ use crate::{
     tokens::content_hashes,
 };
 
-pub use identities::identity;
+pub use identities::{identity, look_alike};
 
 /// What was planted in a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -268,7 +268,7 @@ fn other_numbers(random: &mut Stream, text: &str) -> String {
     out
 }
 
-/// An article with personal data of random kinds in it.
+/// An article with personal data of random kinds in it, and look-alikes that are nobody's.
 fn private(random: &mut Stream, language: &'static str) -> Sample {
     let mut parts = sentences(&article(random, language));
     let mut planted = Vec::new();
@@ -276,6 +276,9 @@ fn private(random: &mut Stream, language: &'static str) -> Sample {
         let (kind, value, carrier) = identity(random, language);
         parts.insert(random.below(parts.len() + 1), carrier.replace("{}", &value));
         planted.push((kind, value));
+    }
+    for _ in 0..random.below(3) {
+        parts.insert(random.below(parts.len() + 1), look_alike(random, language));
     }
     Sample { language, text: parts.join("\n"), planted: Planted::Private(planted) }
 }

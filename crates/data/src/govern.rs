@@ -11,13 +11,14 @@ mod source;
 mod spool;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
 use ledger::{Artifact, Decision, Derivation, Ledger};
 use rayon::prelude::*;
 
+pub(crate) use judge::exact_hash;
 pub(crate) use shards::rewrite_shard;
 
 pub use report::{FunnelStep, GovernReport, NearReport};
@@ -78,7 +79,7 @@ pub fn govern(
 ) -> Result<GovernReport, Error> {
     config.check()?;
     let index = Index::new(&config.contamination)?;
-    shards::clear(out)?;
+    let replaced = shards::clear(out)?;
     let files = source::list(config, out)?;
     let judge = Judge {
         config,
@@ -131,12 +132,21 @@ pub fn govern(
     progress(at);
     let shards = shards::write(out, config.shard_bytes, &spool, &kept)?;
     kept.iter().for_each(|i| report.keep(&survivors.facts[*i as usize]));
+    // The lineage of the corpus that was here before says nothing about this one.
+    let names: BTreeSet<&str> =
+        replaced.iter().chain(shards.iter().map(|shard| &shard.name)).map(String::as_str).collect();
+    ledger.remove_derivations(&names.into_iter().collect::<Vec<_>>())?;
     record_shards(ledger, &survivors, &kept, &shards)?;
     let manifest = Manifest::of(shards);
     report.finish(&manifest);
     ledger::write_atomic(out.join("report.json"), &report::json(&report))?;
     manifest.write(out)?;
     Ok(report)
+}
+
+/// Under what a deletion names the text of its document, which may come again from another file.
+pub(crate) fn deleted_text(exact: u128) -> String {
+    format!("text:{exact:032x}")
 }
 
 /// Takes a judged document over: exact duplicates end here, the rest goes to the spool.
@@ -162,8 +172,10 @@ fn settle(
             survivors.deleted.insert(kept.exact);
             one.decisions.push(drop("deleted", "deleted on request before".into()));
             report.drop("deleted");
-        } else if survivors.deleted.contains(&kept.exact) {
-            // The copy that an earlier run dropped in favour of the document now deleted.
+        } else if survivors.deleted.contains(&kept.exact)
+            || (kept.may_be_deleted && !ledger.trace(&deleted_text(kept.exact))?.deletions.is_empty())
+        {
+            // The document under another name, or the copy that was dropped in favour of it.
             one.decisions.push(drop("deleted", "same text as a document deleted on request".into()));
             report.drop("deleted");
         } else if let Some(first) = copy {

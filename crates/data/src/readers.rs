@@ -3,6 +3,7 @@
 mod cnxml;
 mod encoding;
 mod html;
+mod json;
 mod jsonl;
 mod markdown;
 mod pdf;
@@ -90,6 +91,12 @@ pub const READERS: &[Reader] = &[
         endings: &[".jsonl", ".ndjson", ".jsonl.zst", ".ndjson.zst"],
         about: "one document per line, field `text` (or `text_field`), other fields to metadata",
         access: Access::Path(jsonl::read),
+    },
+    Reader {
+        name: "json",
+        endings: &[".json"],
+        about: "one document per object of a list, field `text` (or `text_field`), a string or a list of lines",
+        access: Access::Path(json::read),
     },
     Reader {
         name: "table",

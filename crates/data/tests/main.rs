@@ -206,6 +206,59 @@ fn deletion_leaves_no_trace_and_says_so_when_something_remains() {
 }
 
 #[test]
+fn a_deleted_text_stays_out_under_another_name() {
+    let bridge = EN.replace("stone bridge", "wooden tower").replace("valley", "coast");
+    let dir = folder(&[("a.txt", EN.as_bytes()), ("b.txt", bridge.as_bytes()), ("zh.txt", ZH.as_bytes())]);
+    let input = dir.path().join("in");
+    let mut config = GovernConfig::of(&input);
+    config.near.enabled = false;
+    let out = dir.path().join("out");
+    let (_, mut ledger) = run(&config, &out).unwrap();
+    let id = |name: &str| {
+        let documents = data::corpus::read(&out).unwrap();
+        documents.iter().find(|d| d.source.path == name).map(|d| d.id.clone())
+    };
+    let (a, zh) = (id("a.txt").unwrap(), id("zh.txt").unwrap());
+    let proof = data::delete(&out, &[a, zh.clone()], "asked", &mut ledger, &mut [], &[]).unwrap();
+    assert!(proof.clean, "{proof:?}");
+    // Asked for twice, it is recorded once.
+    data::delete(&out, &[zh], "asked again", &mut ledger, &mut [], &[]).unwrap();
+
+    fs::rename(input.join("a.txt"), input.join("renamed.txt")).unwrap();
+    fs::rename(input.join("zh.txt"), input.join("改名.txt")).unwrap();
+    let again = govern(&config, &out, &mut ledger, &mut |_| {}).unwrap();
+    assert_eq!((again.documents_kept, again.dropped["deleted"]), (1, 2), "{:?}", again.dropped);
+    assert!(id("b.txt").is_some() && id("renamed.txt").is_none() && id("改名.txt").is_none());
+    // Without this ledger nothing is remembered.
+    let (fresh, _) = run(&config, &dir.path().join("other")).unwrap();
+    assert_eq!(fresh.documents_kept, 3);
+}
+
+#[test]
+fn a_corpus_governed_twice_has_one_lineage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut config, _) = generated(dir.path(), 200);
+    config.shard_bytes = 20_000;
+    let out = dir.path().join("out");
+    let (_, mut ledger) = run(&config, &out).unwrap();
+    let before = data::corpus::read(&out).unwrap();
+    // Other shards than before, and fewer.
+    config.shard_bytes = 100_000;
+    govern(&config, &out, &mut ledger, &mut |_| {}).unwrap();
+    let documents = data::corpus::read(&out).unwrap();
+    assert_eq!(documents.len(), before.len());
+    for document in &documents {
+        let products = ledger.trace(&document.id).unwrap().products;
+        assert_eq!(products.len(), 1, "{products:?}");
+        let made = &products[0].derivation;
+        let line: usize = made.location.strip_prefix("line ").unwrap().parse().unwrap();
+        let bytes = zstd::decode_all(fs::File::open(out.join(&made.child)).unwrap()).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.lines().nth(line - 1).unwrap().contains(&document.id));
+    }
+}
+
+#[test]
 fn bad_input_is_refused_clearly() {
     let dir = folder(&[("only.txt", b"")]);
     let (input, out) = (dir.path().join("in"), dir.path().join("out"));

@@ -1,6 +1,7 @@
 //! Progress on standard error: a bar in a terminal, nothing elsewhere.
 
 use std::io::IsTerminal;
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -22,6 +23,23 @@ fn styled(total: u64, what: &str, template: &str) -> ProgressBar {
     }
     bar.set_message(what.to_owned());
     bar
+}
+
+/// A bar over the steps of a training, with loss and speed.
+pub(crate) fn training(what: &str) -> impl FnMut(&train::Progress) -> bool + use<> {
+    let bar = styled(0, what, "{msg:>12} [{bar:30}] {pos}/{len} {eta} {prefix}");
+    let (start, mut first) = (Instant::now(), None);
+    move |at| {
+        let first = *first.get_or_insert(at.tokens);
+        let speed = (at.tokens - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        bar.set_length(at.steps as u64);
+        bar.set_position(at.step as u64);
+        bar.set_prefix(format!("loss {:.3}, norm {:.2}, {speed:.0} tokens/s", at.loss, at.gradient_norm));
+        if at.step == at.steps {
+            bar.finish_and_clear();
+        }
+        true
+    }
 }
 
 /// One line on standard error.

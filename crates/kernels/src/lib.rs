@@ -5,6 +5,7 @@
 //! - [`linear`]: a weight packed once for the kernels, `y = x · Wᵀ` over it, and its input gradient;
 //! - [`gemm`]: dense matrix products, f32 or bf16 with f32 sums;
 //! - [`attention`]: causal grouped-query attention over a key-value cache, whole or in parts;
+//! - [`delta`]: the gated delta rule; [`conv`]: short convolutions; [`cross_entropy`]: a head and its loss; [`optimizer`]: AdamW;
 //! - [`norm`], [`rope`], [`activation`], [`embed`], [`softmax`]: the rest of a transformer block;
 //! - [`cpu`]: which instructions this machine has, and how to force a lower level;
 //! - [`pool`]: the threads, and the *forward scope* that keeps them awake between operations.
@@ -22,8 +23,10 @@
 
 pub mod activation;
 pub mod attention;
+pub mod conv;
 pub mod cpu;
 pub mod cross_entropy;
+pub mod delta;
 pub mod embed;
 mod error;
 pub mod gemm;

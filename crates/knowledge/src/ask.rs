@@ -56,7 +56,8 @@ pub(crate) fn excluded(pack: &Pack, options: &AskOptions) -> Result<Vec<i64>, Er
 }
 
 fn closed_book(model: &mut dyn LanguageModel, question: &str, options: &AskOptions) -> Result<Answer, Error> {
-    let text = generate(model, &prompt::closed_book(question), options.max_tokens)?;
+    let prompt = model.chat_prompt(&prompt::closed_book(question))?;
+    let text = generate(model, &prompt, options.max_tokens)?;
     let mut answer = Answer::abstain("the model alone", Vec::new(), 0.0);
     (answer.abstained, answer.text, answer.model_calls) = (false, text, 1);
     Ok(answer)

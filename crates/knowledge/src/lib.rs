@@ -27,6 +27,7 @@ mod packs;
 mod passage;
 mod prompt;
 pub mod questions;
+pub mod specialize;
 mod support;
 mod terms;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub(crate) mod elements;
 mod elements_names;
+mod elements_wordings;
 
 /// How questions name a column.
 #[derive(Clone, Copy, Debug)]
@@ -34,4 +35,32 @@ pub(crate) fn aliases(table: &str, key: &str) -> Vec<&'static str> {
         _ => None,
     }
     .unwrap_or_default()
+}
+
+/// Wordings of one relation for tuning, beside the general ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wordings {
+    /// `table.column`.
+    pub(crate) key: &'static str,
+    /// Questions for training; `{e}` is the entity, `{E}` with a capital, `{r}` the relation.
+    pub(crate) train: &'static [&'static str],
+    /// Questions that are never trained on.
+    pub(crate) unseen: &'static [&'static str],
+    /// Questions from the value `{v}` to the entity.
+    pub(crate) reversed: &'static [&'static str],
+    /// Questions for training, in Chinese.
+    pub(crate) zh_train: &'static [&'static str],
+    /// Questions that are never trained on, in Chinese.
+    pub(crate) zh_unseen: &'static [&'static str],
+}
+
+/// The wordings of a relation of a known source.
+pub(crate) fn wordings(key: &str) -> Option<&'static Wordings> {
+    elements_wordings::WORDINGS.iter().find(|w| w.key == key)
+}
+
+/// The relations of a known table that tuning takes, in order of preference; none if the table is unknown.
+pub(crate) fn tuned_relations(table: &str) -> Vec<&'static str> {
+    let of = |w: &&Wordings| w.key.split('.').next() == Some(table);
+    elements_wordings::WORDINGS.iter().filter(of).map(|w| w.key).collect()
 }

@@ -179,7 +179,7 @@ const DEFINITION_ZH: &[&str] = &["什么是{e}？", "{e}是什么意思？", "{e
 /// Columns no one asks for: colours of drawing programs, flags.
 const SKIPPED: &[&str] = &["_color", "is_", "_unc", "uncertainty", "atomic_number", "description"];
 
-fn category(relation: &Relation, fact: &StoredFact) -> Category {
+pub(crate) fn category(relation: &Relation, fact: &StoredFact) -> Category {
     let column = relation.key.rsplit('.').next().unwrap_or("");
     match column {
         "definition" => Category::Definition,
@@ -190,13 +190,9 @@ fn category(relation: &Relation, fact: &StoredFact) -> Category {
     }
 }
 
-/// Generates `count` questions: three in ten Chinese where the pack has Chinese names, a fifth statements with a gap
-/// where it has prose, no question twice.
-///
-/// # Errors
-/// [`Error::Request`] if the pack gives no question at all.
-pub fn generate(pack: &Pack, count: usize, seed: u64) -> Result<Vec<Question>, Error> {
-    let mut random = Stream::new(seed, "knowledge.questions");
+/// The facts that make clear questions, by relation in the order of the source: short values that are the only one of
+/// their kind, of entities whose name is theirs alone.
+pub(crate) fn askable(pack: &Pack) -> Result<Vec<(Relation, Vec<StoredFact>)>, Error> {
     let mut by_relation: Vec<(Relation, Vec<StoredFact>)> = Vec::new();
     let mut several: HashMap<(i64, i64, String), usize> = HashMap::new();
     let mut holders: HashMap<String, usize> = HashMap::new();
@@ -230,6 +226,17 @@ pub fn generate(pack: &Pack, count: usize, seed: u64) -> Result<Vec<Question>, E
             None => by_relation.push((relation.clone(), vec![fact])),
         }
     }
+    Ok(by_relation)
+}
+
+/// Generates `count` questions: three in ten Chinese where the pack has Chinese names, a fifth statements with a gap
+/// where it has prose, no question twice.
+///
+/// # Errors
+/// [`Error::Request`] if the pack gives no question at all.
+pub fn generate(pack: &Pack, count: usize, seed: u64) -> Result<Vec<Question>, Error> {
+    let mut random = Stream::new(seed, "knowledge.questions");
+    let by_relation = askable(pack)?;
     let gaps = statements(pack)?;
     if by_relation.is_empty() && gaps.is_empty() {
         return Err(Error::Request("the pack gives no questions: it has no facts and no sentences".into()));
@@ -259,6 +266,22 @@ fn pick<'a>(random: &mut Stream, list: &[&'a str]) -> &'a str {
     list[random.below(list.len())]
 }
 
+/// The first Chinese name of an entity.
+pub(crate) fn chinese_name(pack: &Pack, entity: i64) -> Result<Option<String>, Error> {
+    let names: Vec<String> = pack.read(|c| {
+        c.prepare_cached("SELECT alias FROM aliases WHERE entity = ?1 AND kind = 0 ORDER BY rowid")?
+            .query_map([entity], |row| row.get(0))?
+            .collect()
+    })?;
+    Ok(names.into_iter().find(|n| is_chinese(n)))
+}
+
+/// A text with its first letter as a capital.
+pub(crate) fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
+}
+
 fn fact_question(
     pack: &Pack,
     relation: &Relation,
@@ -267,12 +290,7 @@ fn fact_question(
 ) -> Result<Option<Question>, Error> {
     let Some((name, _)) = pack.lexicon.entities.get(&fact.entity) else { return Ok(None) };
     let kind = category(relation, fact);
-    let chinese_names: Vec<String> = pack.read(|c| {
-        c.prepare_cached("SELECT alias FROM aliases WHERE entity = ?1 AND kind = 0 ORDER BY rowid")?
-            .query_map([fact.entity], |row| row.get(0))?
-            .collect()
-    })?;
-    let chinese_name = chinese_names.into_iter().find(|n| is_chinese(n));
+    let chinese_name = chinese_name(pack, fact.entity)?;
     let chinese =
         is_chinese(name) || (chinese_name.is_some() && is_chinese(&relation.zh) && random.below(10) < 3);
     let called = if chinese {
@@ -312,8 +330,7 @@ fn fact_question(
             .map(|f| f.value)
             .unwrap_or_default())
     };
-    let mut capital = entity.chars();
-    let capital: String = capital.next().into_iter().flat_map(char::to_uppercase).chain(capital).collect();
+    let capital = capitalized(&entity);
     let text = template
         .replace("{r}", if chinese { &relation.zh } else { &relation.name })
         .replace("{e}", &entity)
@@ -336,15 +353,15 @@ fn fact_question(
 }
 
 /// A sentence of prose, as bytes of a document.
-struct Statement {
-    document: String,
+pub(crate) struct Statement {
+    pub(crate) document: String,
     start: usize,
-    text: String,
+    pub(crate) text: String,
     words: Vec<String>,
 }
 
 /// Sentences of 6 to 40 words that occur once in the pack.
-fn statements(pack: &Pack) -> Result<Vec<Statement>, Error> {
+pub(crate) fn statements(pack: &Pack) -> Result<Vec<Statement>, Error> {
     let mut out: Vec<Statement> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
     let rows: Vec<(String, i64, i64, String)> = pack.read(|c| {
@@ -376,7 +393,7 @@ fn statements(pack: &Pack) -> Result<Vec<Statement>, Error> {
     Ok(out)
 }
 
-fn gap_question(statements: &[Statement], index: usize, random: &mut Stream) -> Option<Question> {
+pub(crate) fn gap_question(statements: &[Statement], index: usize, random: &mut Stream) -> Option<Question> {
     let statement = &statements[index];
     let text = &statement.text;
     let chinese = is_chinese(text);

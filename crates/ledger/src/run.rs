@@ -5,7 +5,7 @@
 //! ledger.sqlite   lineage
 //! metrics.jsonl   measured values of the finished stages, without times
 //! times.json      seconds per stage: the only place the clock leaves a trace
-//! <stage>/        files of a finished stage; `<stage>.partial/` while it works
+//! <stage>/        files of a finished stage; `<stage>.partial/` while it works, `<stage>.checkpoint/` to continue it
 //! ```
 
 use std::collections::BTreeMap;
@@ -69,6 +69,9 @@ pub struct Stage<'a> {
     pub folder: &'a Path,
     /// The run's ledger; rows written here are replaced if the stage starts again.
     pub ledger: &'a mut Ledger,
+    /// A folder that outlives an interrupted start of this stage, for long work that continues exactly where it
+    /// stopped; whoever uses it creates it. It is removed when the stage finishes.
+    pub checkpoint: &'a Path,
     name: &'a str,
     metrics: String,
 }
@@ -166,7 +169,10 @@ impl Run {
         fs::create_dir_all(&partial).map_err(Error::file("create", &partial))?;
         self.ledger.begin_stage(name)?;
         let start = Instant::now();
-        let mut stage = Stage { folder: &partial, ledger: &mut self.ledger, name, metrics: String::new() };
+        let checkpoint = self.folder.join(format!("{name}.checkpoint"));
+        let ledger = &mut self.ledger;
+        let mut stage =
+            Stage { folder: &partial, ledger, checkpoint: &checkpoint, name, metrics: String::new() };
         work(&mut stage)?;
         let metrics = stage.metrics;
         if !metrics.is_empty() {
@@ -182,6 +188,9 @@ impl Run {
         self.times.insert(name.to_owned(), start.elapsed().as_secs_f64());
         write_json(&self.folder.join("times.json"), &self.times)?;
         self.save()?;
+        if checkpoint.exists() {
+            fs::remove_dir_all(&checkpoint).map_err(Error::file("remove", &checkpoint))?;
+        }
         Ok(folder)
     }
 

@@ -11,7 +11,7 @@ use crate::transformer::WeightSource;
 use crate::weights::Tensor;
 use crate::weights::gguf::{Gguf, Value};
 use crate::weights::safetensors::{SafeTensors, read_json};
-use crate::{Config, Error};
+use crate::{Config, Error, Init};
 
 /// An open checkpoint whose configuration has been read and compared with the tensors.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Checkpoint {
             let weights = SafeTensors::open(path)?;
             let (family, config) =
                 families::from_config_json(&json, weights.tensors.contains_key("lm_head.weight"))?;
-            refuse_unexpected(&config, weights.tensors.keys(), families::hf_name)?;
+            refuse_unexpected(&config, weights.tensors.keys(), |ours| families::folder_name(family, ours))?;
             (Files::Folder { weights, config: json }, family, config)
         } else {
             let gguf = Gguf::open(&gguf_file(path)?)?;
@@ -84,7 +84,9 @@ impl Checkpoint {
             || Error::Unsupported(format!("{} checkpoints have no tensor `{ours}`", self.family.name));
         match &self.files {
             Files::Gguf(gguf) => gguf.tensor(&families::gguf_name(ours).ok_or_else(unknown)?),
-            Files::Folder { weights, .. } => weights.tensor(&families::hf_name(ours).ok_or_else(unknown)?),
+            Files::Folder { weights, .. } => {
+                weights.tensor(&families::folder_name(self.family, ours).ok_or_else(unknown)?)
+            }
         }
     }
 
@@ -94,7 +96,7 @@ impl Checkpoint {
             Files::Gguf(gguf) => families::gguf_name(ours)
                 .and_then(|name| gguf.tensors.get(&name))
                 .map(|info| info.shape.clone()),
-            Files::Folder { weights, .. } => families::hf_name(ours)
+            Files::Folder { weights, .. } => families::folder_name(self.family, ours)
                 .and_then(|name| weights.tensors.get(&name))
                 .map(|info| info.shape.clone()),
         };
@@ -155,7 +157,7 @@ impl Checkpoint {
         ChatTemplate::new(source.as_deref().unwrap_or(CHATML), text(vocabulary.bos), text(vocabulary.eos))
     }
 
-    fn checked(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
+    pub(crate) fn checked(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
         let tensor = self.tensor(name)?;
         if tensor.shape != shape {
             return Err(Error::Format {
@@ -172,20 +174,20 @@ impl Checkpoint {
 }
 
 impl WeightSource for &Checkpoint {
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<ops::Weight, Error> {
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, _: Init) -> Result<ops::Weight, Error> {
         let tensor = self.checked(name, &[rows, columns])?;
         Ok(ops::Weight::from_bytes(tensor.format, rows, columns, &tensor.bytes)?)
     }
 
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
-        self.checked(name, &[length])?.to_f32()
+    fn vector(&mut self, name: &str, length: usize, _: Init) -> Result<burn::tensor::Tensor<1>, Error> {
+        Ok(ops::tensor_from(self.checked(name, &[length])?.to_f32()?, [length]))
     }
 }
 
 fn refuse_unexpected<'n>(
     config: &Config,
     stored: impl Iterator<Item = &'n String>,
-    name: fn(&str) -> Option<String>,
+    name: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Error> {
     match families::unexpected(config, stored, name) {
         Some(tensor) => {

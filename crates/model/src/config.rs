@@ -9,18 +9,23 @@
 //! layers = ["attention", "attention"]
 //! ```
 //!
-//! The mixers that exist are the table [`crate::mixers::MIXERS`].
+//! The mixers that exist are the table [`crate::mixers::MIXERS`]; [`Config::new`] fills in usual choices.
+
+mod layers;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::mixers::MixerKind;
 
+pub use layers::Layers;
+
 /// Limits that no real checkpoint reaches; a larger number is a damaged or hostile file.
 const MOST_LAYERS: usize = 4096;
 const MOST_WIDTH: usize = 1 << 20;
 const MOST_VOCABULARY: usize = 1 << 24;
 const MOST_CONTEXT: usize = 1 << 28;
+const MOST_KERNEL: usize = 256;
 
 /// Everything about a model except its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,8 +45,14 @@ pub struct Config {
     pub tied_embeddings: bool,
     /// The settings of every attention mixer.
     pub attention: AttentionConfig,
-    /// The settings of every SwiGLU channel.
-    pub swiglu: SwigluConfig,
+    /// The settings of every delta mixer; needed if `layers` has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaConfig>,
+    /// The settings of every conv mixer; needed if `layers` has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conv: Option<ConvConfig>,
+    /// The channel of every block.
+    pub channel: ChannelConfig,
 }
 
 /// Softmax attention with grouped keys and values.
@@ -76,7 +87,7 @@ pub struct RopeConfig {
     /// Which features form a pair.
     #[serde(default)]
     pub style: RopeStyle,
-    /// Features of a head that turn; the rest stay. Absent: all of them.
+    /// Features of a head that turn; the rest stay. Absent: all of them. 0: no rotation at all (NoPE).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
     /// How the frequencies are changed for long contexts.
@@ -120,135 +131,123 @@ pub enum RopeScaling {
     },
 }
 
-/// The gated channel of Shazeer 2020 (arXiv:2002.05202): `down · (silu(gate · x) ⊙ (up · x))`.
+/// The gated delta rule (Yang et al. 2024, arXiv:2412.06464): a state `[key_dim, value_dim]` per head that
+/// decays, and in which every token replaces what its key finds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SwigluConfig {
-    /// Features between the two projections.
+pub struct DeltaConfig {
+    /// Heads, each with its own state.
+    pub heads: usize,
+    /// Features of a query or key head.
+    pub key_dim: usize,
+    /// Features of a value head.
+    pub value_dim: usize,
+    /// Tokens the short convolution over queries, keys and values sees.
+    #[serde(default = "four")]
+    pub kernel: usize,
+    /// Writing strengths up to 2 instead of 1, so that a state can flip its sign (Grazzi et al. 2024,
+    /// arXiv:2411.12537): needed to count modulo 2.
+    #[serde(default)]
+    pub negative_eigenvalues: bool,
+    /// What the output gate is passed through.
+    #[serde(default)]
+    pub gate: GateKind,
+}
+
+fn four() -> usize {
+    4
+}
+
+/// The function of an output gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// `x · sigmoid(x)`.
+    #[default]
+    Silu,
+    /// `sigmoid(x)`.
+    Sigmoid,
+}
+
+/// LFM2's gated short convolution: `output · (c ⊙ conv(b ⊙ x))`, with b, c and x projected from the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvConfig {
+    /// Tokens the convolution sees.
+    pub kernel: usize,
+}
+
+/// The half of a block that changes every position by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelConfig {
+    /// Which function.
+    #[serde(default)]
+    pub kind: ChannelKind,
+    /// Features between its projections; ignored by [`ChannelKind::None`].
+    #[serde(default)]
     pub hidden: usize,
 }
 
-/// The mixer of each block, first to last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "LayersText", into = "String")]
-pub struct Layers(Vec<MixerKind>);
-
-/// The two spellings of [`Layers`].
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum LayersText {
-    Grammar(String),
-    List(Vec<String>),
-}
-
-impl Layers {
-    /// `count` blocks with the same mixer.
-    pub fn uniform(count: usize, mixer: MixerKind) -> Self {
-        Self(vec![mixer; count])
-    }
-
-    /// Reads the grammar of the module's documentation.
-    ///
-    /// # Errors
-    /// [`Error::Request`] with the piece that was not understood.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut layers = Vec::new();
-        let mut rest = text.trim();
-        while !rest.is_empty() {
-            let (count, after_count) = repeat_count(rest)?;
-            let (names, after_group) = match after_count.strip_prefix('[') {
-                Some(inside) => inside.split_once(']').ok_or_else(|| {
-                    Error::Request(format!("layers: `[` without `]` in `{text}`; close the group"))
-                })?,
-                None => match after_count.split_once(',') {
-                    Some((name, _)) => (name, &after_count[name.len()..]),
-                    None => (after_count, ""),
-                },
-            };
-            let group = names.split(',').map(MixerKind::named).collect::<Result<Vec<_>, _>>()?;
-            if count.saturating_mul(group.len()).saturating_add(layers.len()) > MOST_LAYERS {
-                return Err(Error::Request(format!("layers: `{text}` is more than {MOST_LAYERS} blocks")));
-            }
-            for _ in 0..count {
-                layers.extend_from_slice(&group);
-            }
-            rest = after_group.trim_start();
-            if !rest.is_empty() {
-                rest = rest.strip_prefix(',').map(str::trim_start).filter(|r| !r.is_empty()).ok_or_else(
-                    || Error::Request(format!("layers: expected `, <group>` at `{rest}` in `{text}`")),
-                )?;
-            }
-        }
-        Ok(Self(layers))
-    }
-
-    /// Number of blocks.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no block.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The mixers, first block to last.
-    pub fn iter(&self) -> impl Iterator<Item = MixerKind> + '_ {
-        self.0.iter().copied()
-    }
-}
-
-/// Reads `30 x ` in front of a group; absent means once.
-fn repeat_count(text: &str) -> Result<(usize, &str), Error> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    if digits == 0 {
-        return Ok((1, text));
-    }
-    let count = text[..digits].parse::<usize>().ok().filter(|n| (1..=MOST_LAYERS).contains(n));
-    let count = count.ok_or_else(|| {
-        Error::Request(format!("layers: `{}` is not a count from 1 to {MOST_LAYERS}", &text[..digits]))
-    })?;
-    let after = text[digits..].trim_start();
-    let after = after
-        .strip_prefix('x')
-        .or_else(|| after.strip_prefix('×'))
-        .ok_or_else(|| Error::Request(format!("layers: expected `{count} x [mixer, …]`, found `{text}`")))?;
-    Ok((count, after.trim_start()))
-}
-
-impl std::fmt::Display for Layers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, run) in self.0.chunk_by(|a, b| a == b).enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{} x [{}]", run.len(), run[0].name())?;
-        }
-        Ok(())
-    }
-}
-
-impl From<Layers> for String {
-    fn from(layers: Layers) -> Self {
-        layers.to_string()
-    }
-}
-
-impl TryFrom<LayersText> for Layers {
-    type Error = Error;
-
-    fn try_from(text: LayersText) -> Result<Self, Error> {
-        match text {
-            LayersText::Grammar(text) => Self::parse(&text),
-            LayersText::List(names) if names.len() > MOST_LAYERS => {
-                Err(Error::Request(format!("layers: more than {MOST_LAYERS} blocks")))
-            }
-            LayersText::List(names) => {
-                names.iter().map(|n| MixerKind::named(n)).collect::<Result<_, _>>().map(Self)
-            }
-        }
-    }
+/// The function of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// `down · (silu(gate · x) ⊙ (up · x))` (Shazeer 2020, arXiv:2002.05202).
+    #[default]
+    Swiglu,
+    /// `down · relu(up · x)²` (So et al. 2021, arXiv:2109.08668).
+    Relu2,
+    /// No channel, and no norm before it: the block is a mixer alone.
+    None,
 }
 
 impl Config {
+    /// The usual choices for a model to be trained from scratch: heads of 64 features (32 or fewer in a narrow
+    /// model), normed queries and keys, rotary positions, SwiGLU with 8/3 of the width, the head tied to the
+    /// embedding; delta mixers with as many heads and negative eigenvalues, conv mixers over 3 tokens.
+    pub fn new(vocabulary: usize, width: usize, context: usize, layers: Layers) -> Self {
+        let fits = |head_dim: &usize| width.is_multiple_of(*head_dim) && width >= 4 * head_dim;
+        let head_dim = [64, 32, 16, 8].into_iter().find(fits).unwrap_or(width);
+        let heads = width.checked_div(head_dim).unwrap_or(1);
+        let rope = RopeConfig {
+            base: 10_000.0,
+            style: RopeStyle::Half,
+            dimensions: None,
+            scaling: RopeScaling::None,
+        };
+        Self {
+            vocabulary,
+            width,
+            context,
+            layers,
+            norm_epsilon: 1e-6,
+            tied_embeddings: true,
+            attention: AttentionConfig {
+                heads,
+                kv_heads: heads,
+                head_dim,
+                rope,
+                qk_norm: true,
+                qkv_bias: false,
+                output_bias: false,
+            },
+            delta: Some(DeltaConfig {
+                heads,
+                key_dim: head_dim,
+                value_dim: head_dim,
+                kernel: 4,
+                negative_eigenvalues: true,
+                gate: GateKind::Silu,
+            }),
+            conv: Some(ConvConfig { kernel: 3 }),
+            channel: ChannelConfig {
+                kind: ChannelKind::Swiglu,
+                hidden: (8 * width).div_ceil(3).next_multiple_of(32),
+            },
+        }
+    }
+
     /// Checks that the numbers make a model.
     ///
     /// # Errors
@@ -262,7 +261,10 @@ impl Config {
         within("attention.heads", *heads, MOST_WIDTH)?;
         within("attention.kv_heads", *kv_heads, MOST_WIDTH)?;
         within("attention.head_dim", *head_dim, MOST_WIDTH)?;
-        within("swiglu.hidden", self.swiglu.hidden, MOST_WIDTH)?;
+        if self.channel.kind != ChannelKind::None {
+            within("channel.hidden", self.channel.hidden, MOST_WIDTH)?;
+        }
+        self.validate_recurrent()?;
         require(heads % kv_heads == 0, || {
             format!("attention.heads = {heads} must be a multiple of attention.kv_heads = {kv_heads}")
         })?;
@@ -273,13 +275,36 @@ impl Config {
             format!("norm_epsilon = {} must lie between 0 and 1", self.norm_epsilon)
         })?;
         let dimensions = rope.dimensions.unwrap_or(*head_dim);
-        require(dimensions.is_multiple_of(2) && dimensions <= *head_dim && dimensions > 0, || {
+        require(dimensions.is_multiple_of(2) && dimensions <= *head_dim, || {
             format!("rope.dimensions = {dimensions} must be even and at most head_dim = {head_dim}")
         })?;
         require(rope.base.is_finite() && rope.base > 1.0, || {
             format!("rope.base = {} must be greater than 1", rope.base)
         })?;
         rope.scaling.validate()
+    }
+
+    fn validate_recurrent(&self) -> Result<(), Error> {
+        let needs = |kind| self.layers.iter().any(|mixer| mixer == kind);
+        if let Some(DeltaConfig { heads, key_dim, value_dim, kernel, .. }) = self.delta {
+            within("delta.heads", heads, MOST_WIDTH)?;
+            within("delta.key_dim", key_dim, MOST_WIDTH)?;
+            within("delta.value_dim", value_dim, MOST_WIDTH)?;
+            within("delta.kernel", kernel, MOST_KERNEL)?;
+            require(heads.saturating_mul(key_dim.max(value_dim)) <= MOST_WIDTH, || {
+                format!(
+                    "delta: {heads} heads of {key_dim} and {value_dim} features are more than {MOST_WIDTH}"
+                )
+            })?;
+        } else {
+            require(!needs(MixerKind::Delta), || "layers has delta mixers but `delta` is not set".into())?;
+        }
+        match &self.conv {
+            Some(conv) => within("conv.kernel", conv.kernel, MOST_KERNEL),
+            None => {
+                require(!needs(MixerKind::Conv), || "layers has conv mixers but `conv` is not set".into())
+            }
+        }
     }
 }
 

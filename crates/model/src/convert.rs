@@ -7,7 +7,8 @@ use kernels::quant::Format;
 
 use crate::checkpoint::{Checkpoint, Files};
 use crate::config::RopeStyle;
-use crate::families;
+use crate::families::{self, Family};
+use crate::tokenizer::Tokenizer;
 use crate::weights::gguf::{self, Value};
 use crate::weights::safetensors::{self, write_json};
 use crate::weights::{Tensor, bytes_for};
@@ -34,6 +35,19 @@ pub struct Conversion {
 /// become Q8_0, as both lose most from four bits. A tensor already in the wanted format is copied. Errors if
 /// `output` is a folder that exists and is not empty.
 pub fn convert(input: &Path, output: &Path, format: Format) -> Result<Conversion, Error> {
+    write(&Checkpoint::open(input)?, &|_| Ok(None), output, format)
+}
+
+/// Gives the tensor that takes the place of a stored one, by our name and in the checkpoint's order of rows.
+pub(crate) type Replace<'r> = &'r dyn Fn(&str) -> Result<Option<Tensor>, Error>;
+
+/// [`convert`] with some tensors replaced.
+pub(crate) fn write(
+    checkpoint: &Checkpoint,
+    replace: Replace<'_>,
+    output: &Path,
+    format: Format,
+) -> Result<Conversion, Error> {
     let Some((_, file_type)) = TYPES.iter().find(|(known, _)| *known == format) else {
         let known: Vec<_> = TYPES.iter().map(|(format, _)| format.name()).collect();
         return Err(Error::Request(format!(
@@ -42,12 +56,15 @@ pub fn convert(input: &Path, output: &Path, format: Format) -> Result<Conversion
             known.join(", ")
         )));
     };
-    let checkpoint = Checkpoint::open(input)?;
-    if output.extension().is_some_and(|extension| extension == "gguf") {
-        to_gguf(&checkpoint, output, format, *file_type)
+    if is_gguf(output) {
+        to_gguf(checkpoint, replace, output, format, *file_type)
     } else {
-        to_folder(&checkpoint, output, format)
+        to_folder(checkpoint, replace, output, format)
     }
+}
+
+fn is_gguf(output: &Path) -> bool {
+    output.extension().is_some_and(|extension| extension == "gguf")
 }
 
 /// The format named `name`, in any case: `q8_0`, `F16`.
@@ -64,11 +81,15 @@ pub fn type_named(name: &str) -> Result<Format, Error> {
 
 fn to_gguf(
     checkpoint: &Checkpoint,
+    replace: Replace<'_>,
     output: &Path,
     format: Format,
     file_type: u32,
 ) -> Result<Conversion, Error> {
     let family = checkpoint.family();
+    if family.is_own() {
+        return Err(no_gguf());
+    }
     let mut stored = checkpoint.config().clone();
     stored.attention.rope.style = family.gguf_rope;
     let (own, factors) = families::to_gguf(family, &stored);
@@ -87,7 +108,8 @@ fn to_gguf(
     metadata.insert("general.file_type".into(), Value::u32(file_type));
     metadata.insert("general.quantization_version".into(), Value::u32(2));
 
-    let mut source = Source::new(checkpoint, stored.attention.rope.style, format, families::gguf_name)?;
+    let mut source =
+        Source::new(checkpoint, replace, stored.attention.rope.style, format, families::gguf_name)?;
     if let Some(factors) = factors {
         let bytes = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
         source.add(families::ROPE_FACTORS, Tensor { format: Format::F32, shape: vec![factors.len()], bytes });
@@ -96,7 +118,64 @@ fn to_gguf(
     Ok(source.conversion())
 }
 
-fn to_folder(checkpoint: &Checkpoint, output: &Path, format: Format) -> Result<Conversion, Error> {
+fn no_gguf() -> Error {
+    Error::Request("an own architecture has no GGUF form; choose an output without .gguf, a folder".into())
+}
+
+fn to_folder(
+    checkpoint: &Checkpoint,
+    replace: Replace<'_>,
+    output: &Path,
+    format: Format,
+) -> Result<Conversion, Error> {
+    let family = checkpoint.family();
+    // The files of an own architecture keep whatever pairing their configuration states.
+    let style = if family.is_own() { checkpoint.config().attention.rope.style } else { RopeStyle::Half };
+    let source = Source::new(checkpoint, replace, style, format, |ours| families::folder_name(family, ours))?;
+    let template = checkpoint.chat_template_source()?;
+    let tokenizer = checkpoint.tokenizer()?;
+    let about = About { family, config: checkpoint.config(), tokenizer: &tokenizer, template };
+    folder(output, &about, format, &source.plan, |index| source.tensor(index))?;
+    Ok(source.conversion())
+}
+
+/// Writes a new model of an own architecture as a folder; `tensor` gives the values of each weight by name.
+pub(crate) fn write_new(
+    about: &About<'_>,
+    names: &[(String, Vec<usize>)],
+    output: &Path,
+    format: Format,
+    tensor: impl Fn(&str) -> Result<Tensor, Error>,
+) -> Result<Conversion, Error> {
+    if is_gguf(output) {
+        return Err(no_gguf());
+    }
+    let plan = names.iter().map(|(name, shape)| (name.clone(), target(name, format, shape), shape.clone()));
+    let plan: Vec<_> = plan.collect();
+    folder(output, about, format, &plan, |index| {
+        let (name, format, _) = &plan[index];
+        recode(tensor(name)?, *format)
+    })?;
+    Ok(conversion(&plan))
+}
+
+/// What stands in a folder beside the weights.
+pub(crate) struct About<'m> {
+    pub(crate) family: &'static Family,
+    pub(crate) config: &'m Config,
+    pub(crate) tokenizer: &'m Tokenizer,
+    pub(crate) template: Option<String>,
+}
+
+type Plan = [(String, Format, Vec<usize>)];
+
+fn folder(
+    output: &Path,
+    about: &About<'_>,
+    format: Format,
+    plan: &Plan,
+    tensor: impl FnMut(usize) -> Result<Tensor, Error>,
+) -> Result<(), Error> {
     let dtype = match format {
         Format::F32 => "float32",
         Format::F16 => "float16",
@@ -108,13 +187,10 @@ fn to_folder(checkpoint: &Checkpoint, output: &Path, format: Format) -> Result<C
             )));
         }
     };
-    let tokenizer = checkpoint.tokenizer()?;
-    let vocabulary = tokenizer.vocabulary();
+    let vocabulary = about.tokenizer.vocabulary();
     let ends = (vocabulary.bos, vocabulary.eos);
-    let config = families::to_config_json(checkpoint.family(), checkpoint.config(), dtype, ends)?;
-    let template = checkpoint.chat_template_source()?;
-    let (tokenizer_json, tokenizer_config) = vocabulary.to_json(template.as_deref());
-    let source = Source::new(checkpoint, RopeStyle::Half, format, families::hf_name)?;
+    let config = families::to_config_json(about.family, about.config, dtype, ends)?;
+    let (tokenizer_json, tokenizer_config) = vocabulary.to_json(about.template.as_deref());
 
     // The folder is filled under another name and appears only when complete.
     let access = |source| Error::File { path: output.to_path_buf(), source };
@@ -128,21 +204,21 @@ fn to_folder(checkpoint: &Checkpoint, output: &Path, format: Format) -> Result<C
     name.push(format!(".{}.part", std::process::id()));
     let part = output.with_file_name(name);
     std::fs::create_dir_all(&part).map_err(access)?;
-    let written =
-        safetensors::write(&part.join("model.safetensors"), &source.plan, |index| source.tensor(index))
-            .and_then(|()| write_json(&part.join("config.json"), &config))
-            .and_then(|()| write_json(&part.join("tokenizer.json"), &tokenizer_json))
-            .and_then(|()| write_json(&part.join("tokenizer_config.json"), &tokenizer_config))
-            .and_then(|()| std::fs::rename(&part, output).map_err(access));
+    let written = safetensors::write(&part.join("model.safetensors"), plan, tensor)
+        .and_then(|()| write_json(&part.join("config.json"), &config))
+        .and_then(|()| write_json(&part.join("tokenizer.json"), &tokenizer_json))
+        .and_then(|()| write_json(&part.join("tokenizer_config.json"), &tokenizer_config))
+        .and_then(|()| std::fs::rename(&part, output).map_err(access));
     if written.is_err() {
         let _ = std::fs::remove_dir_all(&part);
     }
-    written.map(|()| source.conversion())
+    written
 }
 
 /// The tensors of a checkpoint, converted one at a time.
 struct Source<'c> {
     checkpoint: &'c Checkpoint,
+    replace: Replace<'c>,
     style: RopeStyle,
     ours: Vec<String>,
     plan: Vec<(String, Format, Vec<usize>)>,
@@ -152,9 +228,10 @@ struct Source<'c> {
 impl<'c> Source<'c> {
     fn new(
         checkpoint: &'c Checkpoint,
+        replace: Replace<'c>,
         style: RopeStyle,
         format: Format,
-        name: fn(&str) -> Option<String>,
+        name: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Error> {
         let ours = families::tensor_names(checkpoint.config());
         let plan = ours
@@ -166,7 +243,7 @@ impl<'c> Source<'c> {
                 Ok((theirs, target(ours, format, &shape), shape))
             })
             .collect::<Result<_, Error>>()?;
-        Ok(Self { checkpoint, style, ours, plan, extra: BTreeMap::new() })
+        Ok(Self { checkpoint, replace, style, ours, plan, extra: BTreeMap::new() })
     }
 
     fn add(&mut self, name: &str, tensor: Tensor) {
@@ -179,20 +256,28 @@ impl<'c> Source<'c> {
             let extra = self.extra.get(&index).cloned();
             return extra.ok_or_else(|| Error::Request(format!("there is no tensor {index}")));
         };
-        let tensor = self.checkpoint.tensor(ours)?;
+        let tensor = match (self.replace)(ours)? {
+            Some(tensor) => tensor,
+            None => self.checkpoint.tensor(ours)?,
+        };
         let tensor = restyle(ours, tensor, self.checkpoint.config(), self.style)?;
         recode(tensor, *format)
     }
 
     fn conversion(&self) -> Conversion {
-        let bytes = self.plan.iter().filter_map(|(_, format, shape)| bytes_for(*format, shape));
-        Conversion { tensors: self.plan.len(), bytes: bytes.map(|bytes| bytes as u64).sum() }
+        conversion(&self.plan)
     }
+}
+
+fn conversion(plan: &Plan) -> Conversion {
+    let bytes = plan.iter().filter_map(|(_, format, shape)| bytes_for(*format, shape));
+    Conversion { tensors: plan.len(), bytes: bytes.map(|bytes| bytes as u64).sum() }
 }
 
 fn target(ours: &str, format: Format, shape: &[usize]) -> Format {
     let wanted = match format {
-        _ if shape.len() < 2 => Format::F32,
+        // Short convolutions are a few numbers per feature, and read as they are.
+        _ if shape.len() < 2 || ours.ends_with("conv") => Format::F32,
         Format::Q4_0 if ours == "embed" || ours == "head" => Format::Q8_0,
         _ => format,
     };

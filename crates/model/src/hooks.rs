@@ -4,16 +4,23 @@
 //! |---|---|---|
 //! | `embed` | `[T, width]` | the embedded tokens |
 //! | `blocks.{i}.residual.pre`, `mid`, `post` | `[T, width]` | the residual stream before the block, between its halves, after it |
-//! | `blocks.{i}.attention.input` | `[T, width]` | what the mixer reads: the normalized stream |
+//! | `blocks.{i}.{mixer}.input` | `[T, width]` | what the mixer reads: the normalized stream |
 //! | `blocks.{i}.attention.query`, `key`, `value` | `[T, heads · head_dim]` | after norm and rotation; keys and values have `kv_heads` |
 //! | `blocks.{i}.attention.pattern` | `[heads, T, S]` | weights over the positions so far |
 //! | `blocks.{i}.attention.mix` | `[T, heads · head_dim]` | weighted values, before the output projection |
-//! | `blocks.{i}.attention.output` | `[T, width]` | what the mixer adds to the stream |
+//! | `blocks.{i}.delta.query`, `key`, `value` | `[T, heads · dim]` | after convolution, SiLU and scaling to length 1 |
+//! | `blocks.{i}.delta.decay`, `strength` | `[T, heads]` | logarithm of the decay (at most 0), and how strongly a token writes |
+//! | `blocks.{i}.delta.mix` | `[T, heads · value_dim]` | what was read, normed and gated, before the output projection |
+//! | `blocks.{i}.conv.value`, `mix` | `[T, width]` | what is convolved, and what the output projection reads |
+//! | `blocks.{i}.{mixer}.output` | `[T, width]` | what the mixer adds to the stream |
 //! | `blocks.{i}.mlp.input` | `[T, width]` | what the channel reads: the normalized stream |
-//! | `blocks.{i}.mlp.gate`, `up`, `activation` | `[T, hidden]` | the two projections, and `silu(gate) ⊙ up` |
+//! | `blocks.{i}.mlp.gate`, `up`, `activation` | `[T, hidden]` | the projections (`gate` with SwiGLU only), and `silu(gate) ⊙ up` or `relu(up)²` |
 //! | `blocks.{i}.mlp.output` | `[T, width]` | what the channel adds to the stream |
 //! | `final_norm` | `[T, width]` | what the head reads |
 //! | `logits` | `[T or fewer, vocabulary]` | the scores asked for |
+//!
+//! `{mixer}` is the name of the block's mixer; `mixer` stands for whichever it is (`blocks.3.mixer.output`). A
+//! model whose channel is `none` has no `mlp` points.
 //!
 //! ```ignore
 //! let mut hooks = Hooks::new();
@@ -25,6 +32,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::config::ChannelKind;
+use crate::mixers::MixerKind;
 use crate::{Config, Error};
 
 /// A place inside a block or around the blocks.
@@ -39,6 +48,8 @@ pub(crate) enum Site {
     Key,
     Value,
     Pattern,
+    Decay,
+    Strength,
     Mix,
     MixerOutput,
     ChannelInput,
@@ -50,50 +61,49 @@ pub(crate) enum Site {
     Logits,
 }
 
-/// Every site: its name (inside `blocks.{i}.` if the flag is set).
-const SITES: [(Site, bool, &str); 18] = [
-    (Site::Embed, false, "embed"),
-    (Site::Pre, true, "residual.pre"),
-    (Site::MixerInput, true, "attention.input"),
-    (Site::Query, true, "attention.query"),
-    (Site::Key, true, "attention.key"),
-    (Site::Value, true, "attention.value"),
-    (Site::Pattern, true, "attention.pattern"),
-    (Site::Mix, true, "attention.mix"),
-    (Site::MixerOutput, true, "attention.output"),
-    (Site::Mid, true, "residual.mid"),
-    (Site::ChannelInput, true, "mlp.input"),
-    (Site::Gate, true, "mlp.gate"),
-    (Site::Up, true, "mlp.up"),
-    (Site::Activation, true, "mlp.activation"),
-    (Site::ChannelOutput, true, "mlp.output"),
-    (Site::Post, true, "residual.post"),
-    (Site::FinalNorm, false, "final_norm"),
-    (Site::Logits, false, "logits"),
-];
+/// The points of a block with that mixer, in the order the forward pass reaches them.
+fn inside(config: &Config, mixer: MixerKind) -> Vec<(Site, String)> {
+    let own = |part: &str| format!("{}.{part}", mixer.name());
+    let mut sites = vec![(Site::Pre, "residual.pre".to_string()), (Site::MixerInput, own("input"))];
+    sites.extend(mixer.points().iter().map(|(site, part)| (*site, own(part))));
+    sites.extend([(Site::MixerOutput, own("output")), (Site::Mid, "residual.mid".into())]);
+    let channel: &[(Site, &str)] = match config.channel.kind {
+        ChannelKind::Swiglu => &[(Site::Gate, "gate"), (Site::Up, "up"), (Site::Activation, "activation")],
+        ChannelKind::Relu2 => &[(Site::Up, "up"), (Site::Activation, "activation")],
+        ChannelKind::None => &[],
+    };
+    if config.channel.kind != ChannelKind::None {
+        sites.push((Site::ChannelInput, "mlp.input".into()));
+        sites.extend(channel.iter().map(|(site, part)| (*site, format!("mlp.{part}"))));
+        sites.push((Site::ChannelOutput, "mlp.output".into()));
+    }
+    sites.push((Site::Post, "residual.post".into()));
+    sites
+}
 
 /// Every point of a model, in the order the forward pass reaches them.
 pub fn points(config: &Config) -> Vec<String> {
-    let outside = |sites: &[(Site, bool, &str)]| sites.iter().map(|(.., name)| name.to_string()).collect();
-    let (before, rest) = SITES.split_at(1);
-    let (inside, after) = rest.split_at(rest.len() - 2);
-    let mut names: Vec<String> = outside(before);
-    for block in 0..config.layers.len() {
-        names.extend(inside.iter().map(|(.., name)| format!("blocks.{block}.{name}")));
+    let mut names = vec!["embed".to_string()];
+    for (block, mixer) in config.layers.iter().enumerate() {
+        names.extend(inside(config, mixer).into_iter().map(|(_, name)| format!("blocks.{block}.{name}")));
     }
-    names.extend(outside(after));
+    names.extend(["final_norm".to_string(), "logits".to_string()]);
     names
 }
 
-fn find(name: &str, blocks: usize) -> Option<(usize, Site)> {
-    let (block, inside, rest) = match name.strip_prefix("blocks.") {
-        Some(rest) => {
-            let (index, rest) = rest.split_once('.')?;
-            (index.parse().ok().filter(|&i: &usize| i < blocks && i.to_string() == index)?, true, rest)
-        }
-        None => (0, false, name),
+fn find(name: &str, config: &Config) -> Option<(usize, Site)> {
+    let Some(rest) = name.strip_prefix("blocks.") else {
+        let outside = [("embed", Site::Embed), ("final_norm", Site::FinalNorm), ("logits", Site::Logits)];
+        return outside.into_iter().find(|(known, _)| *known == name).map(|(_, site)| (0, site));
     };
-    SITES.iter().find(|(_, i, n)| *i == inside && *n == rest).map(|&(site, ..)| (block, site))
+    let (index, rest) = rest.split_once('.')?;
+    let block: usize = index.parse().ok().filter(|block: &usize| block.to_string() == index)?;
+    let mixer = config.layers.get(block)?;
+    let name = match rest.strip_prefix("mixer.") {
+        Some(part) => format!("{}.{part}", mixer.name()),
+        None => rest.to_string(),
+    };
+    inside(config, mixer).into_iter().find(|(_, known)| *known == name).map(|(site, _)| (block, site))
 }
 
 type OnMatrix<'a> = Box<dyn FnMut(Tensor<2>) -> Tensor<2> + 'a>;
@@ -159,12 +169,13 @@ impl<'a> Hooks<'a> {
     }
 
     /// Finds the point of every name; called at the start of a forward pass.
-    pub(crate) fn resolve(&mut self, blocks: usize) -> Result<(), Error> {
+    pub(crate) fn resolve(&mut self, config: &Config) -> Result<(), Error> {
         for hook in &mut self.hooks {
-            let Some(point) = find(&hook.name, blocks) else {
+            let Some(point) = find(&hook.name, config) else {
                 return Err(Error::Request(format!(
-                    "hook: the model has no point `{}` ({blocks} blocks; the list is `hooks::points`)",
-                    hook.name
+                    "hook: the model has no point `{}` ({} blocks; the list is `hooks::points`)",
+                    hook.name,
+                    config.layers.len()
                 )));
             };
             if matches!(hook.action, Action::Heads(_)) != (point.1 == Site::Pattern) {

@@ -8,9 +8,12 @@ pub mod convert;
 mod error;
 pub mod families;
 pub mod hooks;
+mod init;
 mod language_model;
 mod local;
 pub mod mixers;
+mod packed;
+mod parameters;
 mod sampling;
 mod stream;
 pub mod template;
@@ -23,9 +26,12 @@ pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use error::Error;
 pub use hooks::Hooks;
+pub use init::Init;
 pub use language_model::{
     Finish, GenerateOptions, Generation, LanguageModel, LogLikelihood, Message, RollingLogLikelihood,
 };
 pub use local::{LoadOptions, Local};
 pub use ops::Activation;
+pub use packed::Packed;
+pub use parameters::{LowRank, Parameters, Tracked, Train};
 pub use transformer::{Transformer, Want, WeightSource};

@@ -52,8 +52,43 @@ impl Local {
         let config = checkpoint.config();
         let context = options.context.unwrap_or(config.context).min(config.context);
         let transformer = Transformer::load(config, &mut &checkpoint, options.activation)?;
-        let cache = Cache::new(config, context);
-        Ok(Self { name: checkpoint.name(), transformer, tokenizer, template, cache, read: Vec::new() })
+        let mut local = Self::new(checkpoint.name(), transformer, tokenizer, template)?;
+        local.cache = Cache::new(local.config(), context);
+        Ok(local)
+    }
+
+    /// A model that is already in memory, such as one in training (`Parameters::freeze`).
+    ///
+    /// # Errors
+    /// The tokenizer has more tokens than the model.
+    pub fn new(
+        name: impl Into<String>,
+        transformer: Transformer,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+    ) -> Result<Self, Error> {
+        let (tokens, rows) = (tokenizer.len(), transformer.config().vocabulary);
+        if tokens > rows {
+            return Err(Error::Request(format!(
+                "the tokenizer has {tokens} tokens but the model's embedding has {rows} rows"
+            )));
+        }
+        let cache = transformer.cache(usize::MAX);
+        Ok(Self { name: name.into(), transformer, tokenizer, template, cache, read: Vec::new() })
+    }
+
+    /// Puts other weights in place of the model's, keeping name, tokenizer and template; what was read is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// The configurations differ.
+    pub fn replace(&mut self, transformer: Transformer) -> Result<(), Error> {
+        if transformer.config() != self.transformer.config() {
+            return Err(Error::Request("the weights belong to another configuration".into()));
+        }
+        self.transformer = transformer;
+        self.reset();
+        Ok(())
     }
 
     /// Everything about the model except its weights.
@@ -79,8 +114,9 @@ impl Local {
         Ok(logits)
     }
 
-    /// Forgets all but the first `keep` tokens.
+    /// Forgets all but the first `keep` tokens, or fewer if a recurrent block cannot return there.
     fn forget(&mut self, keep: usize) -> Result<(), Error> {
+        let keep = self.cache.reachable(keep);
         self.cache.truncate(keep)?;
         self.read.truncate(keep);
         Ok(())
@@ -106,9 +142,14 @@ impl Local {
             return if tokens.is_empty() { Ok(Vec::new()) } else { self.last(tokens) };
         };
         self.forget(common_prefix(&self.read, all_but_last))?;
+        // A recurrent state is marked where a call ends: before the last token is where the next text that shares
+        // this prefix will return to.
+        let end = if self.cache.is_recurrent() { all_but_last.len() } else { tokens.len() };
         let mut logits = Vec::new();
-        for chunk in tokens[self.read.len()..].chunks(CHUNK) {
-            logits = self.forward(chunk, Want::Last)?;
+        for part in [self.read.len()..end, end..tokens.len()] {
+            for chunk in tokens.get(part).unwrap_or_default().chunks(CHUNK) {
+                logits = self.forward(chunk, Want::Last)?;
+            }
         }
         Ok(logits)
     }

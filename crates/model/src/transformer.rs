@@ -2,7 +2,7 @@
 //!
 //! # Names of the weights
 //! [`WeightSource`] is asked for each of these once, by name; a matrix is `[rows = outputs, columns = inputs]`,
-//! row-major. `H` = heads, `K` = kv_heads, `D` = head_dim, `F` = swiglu.hidden, `W` = width, `V` = vocabulary.
+//! row-major. `H` = heads, `K` = kv_heads, `D` = head_dim, `F` = channel.hidden, `W` = width, `V` = vocabulary.
 //!
 //! | name | kind | shape | when |
 //! |---|---|---|---|
@@ -15,38 +15,49 @@
 //! | `blocks.{i}.mixer.query_bias`, `key_bias`, `value_bias` | vector | `[H·D]`, `[K·D]`, `[K·D]` | `qkv_bias` |
 //! | `blocks.{i}.mixer.output_bias` | vector | `[W]` | `output_bias` |
 //! | `blocks.{i}.mixer.query_norm`, `key_norm` | vector | `[D]` | `qk_norm` |
-//! | `blocks.{i}.channel_norm` | vector | `[W]` | always |
-//! | `blocks.{i}.channel.gate`, `up` | matrix | `[F, W]` | swiglu |
-//! | `blocks.{i}.channel.down` | matrix | `[W, F]` | swiglu |
+//! | `blocks.{i}.mixer.query`, `key` | matrix | `[h·k, W]` | delta: `h` heads of `k` and `v` features |
+//! | `blocks.{i}.mixer.value`, `gate` | matrix | `[h·v, W]` | delta |
+//! | `blocks.{i}.mixer.decay`, `strength` | matrix | `[h, W]` | delta |
+//! | `blocks.{i}.mixer.output` | matrix | `[W, h·v]` | delta |
+//! | `blocks.{i}.mixer.query_conv`, `key_conv`, `value_conv` | matrix | `[h·k or h·v, kernel]` | delta |
+//! | `blocks.{i}.mixer.log_rate`, `decay_bias` | vector | `[h]` | delta |
+//! | `blocks.{i}.mixer.output_norm` | vector | `[v]` | delta |
+//! | `blocks.{i}.mixer.input`, `output` | matrix | `[3·W, W]`, `[W, W]` | conv |
+//! | `blocks.{i}.mixer.conv` | matrix | `[W, kernel]` | conv |
+//! | `blocks.{i}.channel_norm` | vector | `[W]` | swiglu, relu2 |
+//! | `blocks.{i}.channel.gate` | matrix | `[F, W]` | swiglu |
+//! | `blocks.{i}.channel.up` | matrix | `[F, W]` | swiglu, relu2 |
+//! | `blocks.{i}.channel.down` | matrix | `[W, F]` | swiglu, relu2 |
 //! | `final_norm` | vector | `[W]` | always |
 //! | `head` | matrix | `[V, W]` | not `tied_embeddings` |
 
-use burn::tensor::Tensor;
-use ops::{Activation, Rotation, Weight};
+use burn::tensor::{Int, Tensor, TensorData};
+use ops::{Activation, Documents, Rotation, Weight};
 
 use crate::blocks::{Block, Scene, matrix, vector};
-use crate::cache::Cache;
+use crate::cache::{Cache, admit};
 use crate::config::{RopeConfig, RopeScaling, RopeStyle};
 use crate::hooks::{Hooks, Site};
 use crate::mixers::Spec;
-use crate::{Config, Error};
+use crate::{Config, Error, Init, Packed};
 
 /// A long prompt runs in chunks of this many tokens: the same logits, bit for bit, in less memory.
 const CHUNK: usize = 512;
 
 /// Where the weights of a model come from; the names and shapes are those of the module's documentation.
 pub trait WeightSource {
-    /// The matrix called `name`, `[rows, columns]` row-major: `ops::Weight::from_bytes(format, rows, columns, bytes)`.
+    /// The matrix called `name`, `[rows, columns]`: packed (`ops::Weight::from_bytes`), dense, or with a low-rank
+    /// change. `init` is what a new model begins with; a source of stored weights ignores it.
     ///
     /// # Errors
     /// The tensor is absent, or its shape differs.
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Weight, Error>;
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, init: Init) -> Result<Weight, Error>;
 
-    /// The vector called `name`.
+    /// The vector called `name`, `[length]`.
     ///
     /// # Errors
     /// The tensor is absent, or its length differs.
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error>;
+    fn vector(&mut self, name: &str, length: usize, init: Init) -> Result<Tensor<1>, Error>;
 }
 
 /// What a forward pass returns.
@@ -97,14 +108,14 @@ impl Transformer {
     ) -> Result<Self, Error> {
         config.validate()?;
         let (vocabulary, width) = (config.vocabulary, config.width);
-        let embed = matrix(weights, "embed", vocabulary, width)?;
+        let embed = matrix(weights, "embed", vocabulary, width, Init::projection(width))?;
         let blocks = config.layers.iter().enumerate();
         let blocks = blocks.map(|(index, mixer)| Block::load(config, index, mixer, weights));
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
-        let final_norm = vector(weights, "final_norm", width)?;
+        let final_norm = vector(weights, "final_norm", width, Init::Constant(1.0))?;
         let head = match config.tied_embeddings {
             true => embed.clone(),
-            false => matrix(weights, "head", vocabulary, width)?,
+            false => matrix(weights, "head", vocabulary, width, Init::projection(width))?,
         };
         let frequencies = frequencies(&config.attention.rope, config.attention.head_dim);
         let config = config.clone();
@@ -124,6 +135,11 @@ impl Transformer {
     /// Changes how the linear operations treat their input.
     pub fn set_activation(&mut self, activation: Activation) {
         self.activation = activation;
+    }
+
+    /// Multiply-adds of each block's channel for one token.
+    pub fn channel_macs(&self) -> impl Iterator<Item = usize> + '_ {
+        self.blocks.iter().map(Block::channel_macs)
     }
 
     /// What the mixer of each block costs.
@@ -147,12 +163,22 @@ impl Transformer {
             return self.forward_with(tokens, None, want, &mut Hooks::new());
         };
         self.check(tokens, Some(cache), want)?;
-        // Only the wanted rows of the wanted chunks are kept.
+        let before = cache.mark();
+        let result = self.chunks(tokens, cache, want);
+        if result.is_err() {
+            cache.return_to(&before);
+        }
+        result
+    }
+
+    /// The logits of tokens that were checked, chunk by chunk; only the wanted rows of the wanted chunks are kept.
+    fn chunks(&self, tokens: &[u32], cache: &mut Cache, want: Want) -> Result<Tensor<2>, Error> {
         let first = want.first(tokens.len());
         let mut kept = Vec::new();
         for (index, chunk) in tokens.chunks(CHUNK).enumerate() {
             let (start, end) = (index * CHUNK, index * CHUNK + chunk.len());
-            let hidden = self.run(chunk, Some(cache), &mut Hooks::new())?;
+            let documents = Documents::single(chunk.len());
+            let hidden = self.run(chunk, &documents, Some(&mut *cache), &mut Hooks::new())?;
             if end > first {
                 let hidden = hidden.slice(first.saturating_sub(start)..chunk.len());
                 kept.push(self.head(hidden, want, &mut Hooks::new())?);
@@ -174,41 +200,96 @@ impl Transformer {
         hooks: &mut Hooks<'_>,
     ) -> Result<Tensor<2>, Error> {
         self.check(tokens, cache.as_deref(), want)?;
-        hooks.resolve(self.blocks.len())?;
-        let before = cache.as_deref().map_or(0, Cache::positions);
-        let result = self.run(tokens, cache.as_deref_mut(), hooks).and_then(|hidden| {
+        hooks.resolve(&self.config)?;
+        let before = cache.as_deref().map(Cache::mark);
+        let documents = Documents::single(tokens.len());
+        let result = self.run(tokens, &documents, cache.as_deref_mut(), hooks).and_then(|hidden| {
             let hidden = hidden.slice(want.first(tokens.len())..tokens.len());
             let output = self.head(hidden, want, hooks)?;
             hooks.finish()?;
             Ok(output)
         });
-        if let (Err(_), Some(cache)) = (&result, cache) {
-            cache.rewind(before);
+        if let (Err(_), Some(cache), Some(before)) = (&result, cache, before) {
+            cache.return_to(&before);
         }
         result
     }
 
-    fn check(&self, tokens: &[u32], cache: Option<&Cache>, want: Want) -> Result<(), Error> {
+    /// The normalized stream before the head after every token of `packed`, `[T, width]`. Differentiable.
+    ///
+    /// # Errors
+    /// No tokens, a token outside the vocabulary, a document longer than the context, or a hook that does not
+    /// fit or fire.
+    pub fn hidden(&self, packed: &Packed, hooks: &mut Hooks<'_>) -> Result<Tensor<2>, Error> {
+        self.check_packed(packed)?;
+        hooks.resolve(&self.config)?;
+        let documents = Documents::new(packed.starts(), packed.len());
+        let x = self.run(packed.tokens(), &documents, None, hooks)?;
+        let hidden = self.head(x, Want::Hidden, hooks)?;
+        hooks.finish()?;
+        Ok(hidden)
+    }
+
+    /// The logits of rows of [`hidden`](Self::hidden), `[rows, vocabulary]`. Differentiable.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        ops::pool::forward(|| ops::linear(hidden, &self.head, self.activation))
+    }
+
+    /// `−log p` of `targets[i]` after row `rows[i]` of [`hidden`](Self::hidden), `[rows.len()]`, in nats; the
+    /// logits of all rows never exist at once. Differentiable.
+    ///
+    /// # Errors
+    /// No rows, another number of targets, a row outside `hidden`, or a target outside the vocabulary.
+    pub fn losses(&self, hidden: Tensor<2>, rows: &[usize], targets: &[u32]) -> Result<Tensor<1>, Error> {
+        let [tokens, _] = hidden.dims();
+        if rows.is_empty() || rows.len() != targets.len() {
+            return Err(Error::Request(format!(
+                "losses of {} rows with {} targets; give one target for each of at least one row",
+                rows.len(),
+                targets.len()
+            )));
+        }
+        if let Some(row) = rows.iter().find(|&&row| row >= tokens) {
+            return Err(Error::Request(format!("losses: row {row} of {tokens}")));
+        }
+        self.check_tokens(targets)?;
+        let all = rows.len() == tokens && rows.iter().enumerate().all(|(index, &row)| index == row);
+        let hidden = if all { hidden } else { select(hidden, rows) };
+        ops::pool::forward(|| Ok(ops::cross_entropy(hidden, &self.head, targets)?))
+    }
+
+    pub(crate) fn check_packed(&self, packed: &Packed) -> Result<(), Error> {
+        self.check_tokens(packed.tokens())?;
+        let longest = packed.ranges().map(|range| range.len()).max().unwrap_or(0);
+        admit(0, longest, self.config.context)
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
         if tokens.is_empty() {
             return Err(Error::Request("no tokens to read; give at least one".into()));
         }
+        let vocabulary = self.config.vocabulary;
+        match tokens.iter().enumerate().find(|&(_, &id)| id as usize >= vocabulary) {
+            Some((index, id)) => Err(Error::Request(format!(
+                "token id {id} (number {index} of the sequence) is outside the vocabulary of {vocabulary}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&self, tokens: &[u32], cache: Option<&Cache>, want: Want) -> Result<(), Error> {
+        self.check_tokens(tokens)?;
         if let Want::From(first) = want
             && first >= tokens.len()
         {
             return Err(Error::Request(format!("logits from token {first} of {}", tokens.len())));
-        }
-        let vocabulary = self.config.vocabulary;
-        if let Some((index, id)) = tokens.iter().enumerate().find(|&(_, &id)| id as usize >= vocabulary) {
-            return Err(Error::Request(format!(
-                "token id {id} (number {index} of the sequence) is outside the vocabulary of {vocabulary}"
-            )));
         }
         match cache {
             Some(cache) if cache.blocks() != self.blocks.len() => {
                 Err(Error::Request("the cache belongs to another model".into()))
             }
             Some(cache) => cache.admit(tokens.len()),
-            None => Cache::new(&self.config, self.config.context).admit(tokens.len()),
+            None => admit(0, tokens.len(), self.config.context),
         }
     }
 
@@ -216,18 +297,16 @@ impl Transformer {
     fn run(
         &self,
         tokens: &[u32],
+        documents: &Documents,
         mut cache: Option<&mut Cache>,
         hooks: &mut Hooks<'_>,
     ) -> Result<Tensor<2>, Error> {
         ops::pool::forward(|| {
             let first = cache.as_deref().map_or(0, Cache::positions) as u32;
-            let style = match self.config.attention.rope.style {
-                RopeStyle::Half => ops::RopeStyle::HalfSplit,
-                RopeStyle::Interleaved => ops::RopeStyle::Interleaved,
-            };
-            let rotation = Rotation::new(&self.frequencies, first..first + tokens.len() as u32, style);
-            let x = ops::embed(&self.embed, tokens).map_err(|error| Error::Request(error.to_string()))?;
-            let mut scene = Scene { rotation: &rotation, activation: self.activation, block: 0, hooks };
+            let rotation = self.rotation(first, documents);
+            let x = self.embedded(tokens)?;
+            let rotation = rotation.as_ref();
+            let mut scene = Scene { rotation, documents, activation: self.activation, block: 0, hooks };
             let mut x = scene.at(Site::Embed, x)?;
             for (index, block) in self.blocks.iter().enumerate() {
                 scene.block = index;
@@ -241,9 +320,42 @@ impl Transformer {
         })
     }
 
+    /// The rows of the embedding, `[T, width]`.
+    pub(crate) fn embedded(&self, tokens: &[u32]) -> Result<Tensor<2>, Error> {
+        ops::embed(&self.embed, tokens).map_err(|error| Error::Request(error.to_string()))
+    }
+
+    /// One block by itself, without a cache or listeners.
+    pub(crate) fn block(
+        &self,
+        block: usize,
+        x: Tensor<2>,
+        documents: &Documents,
+        rotation: Option<&Rotation>,
+    ) -> Result<Tensor<2>, Error> {
+        let hooks = &mut Hooks::new();
+        let mut scene = Scene { rotation, documents, activation: self.activation, block, hooks };
+        self.blocks[block].forward(x, None, &mut scene)
+    }
+
+    /// The final norm.
+    pub(crate) fn normalized(&self, x: Tensor<2>) -> Tensor<2> {
+        ops::rms_norm(x, self.final_norm.clone(), self.config.norm_epsilon)
+    }
+
+    /// The angles of every token, or `None` if nothing turns.
+    pub(crate) fn rotation(&self, first: u32, documents: &Documents) -> Option<Rotation> {
+        let style = match self.config.attention.rope.style {
+            RopeStyle::Half => ops::RopeStyle::HalfSplit,
+            RopeStyle::Interleaved => ops::RopeStyle::Interleaved,
+        };
+        let positions = documents.positions().map(|position| first + position);
+        (!self.frequencies.is_empty()).then(|| Rotation::new(&self.frequencies, positions, style))
+    }
+
     fn head(&self, x: Tensor<2>, want: Want, hooks: &mut Hooks<'_>) -> Result<Tensor<2>, Error> {
         ops::pool::forward(|| {
-            let x = ops::rms_norm(x, self.final_norm.clone(), self.config.norm_epsilon);
+            let x = self.normalized(x);
             let x = hooks.matrix(0, Site::FinalNorm, x)?;
             match want {
                 Want::Hidden => Ok(x),
@@ -251,6 +363,13 @@ impl Transformer {
             }
         })
     }
+}
+
+/// Rows of a matrix.
+fn select(x: Tensor<2>, rows: &[usize]) -> Tensor<2> {
+    let ids: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [rows.len()]), &x.device());
+    x.select(0, ids)
 }
 
 /// Radians per position of each rotary pair, after scaling.

@@ -6,3 +6,4 @@ mod mixed_text;
 mod recorded;
 mod tiny;
 mod tokenizer;
+mod training;

@@ -6,6 +6,9 @@
 //!
 //! [`ifeval`] and [`gsm8k`] read those public sets and judge by their rules; recorded verdicts prove them.
 //!
+//! [`recall`], [`parity`] and [`induction`] make token sequences without words, for small models trained from
+//! scratch; a row's target is known, there is nothing to grade.
+//!
 //! To add a task: write a generator beside the others and add one row to the table in `task.rs`.
 //! To add a form constraint: one variant in `constraint.rs`.
 
@@ -19,13 +22,16 @@ mod facts;
 mod grade;
 pub mod gsm8k;
 pub mod ifeval;
+pub mod induction;
 mod instructions;
 mod item;
 mod jobs;
 mod lines;
 mod logic;
 mod numeral;
+pub mod parity;
 mod random;
+pub mod recall;
 mod refusal;
 mod safety;
 mod solution;

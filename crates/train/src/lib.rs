@@ -1,3 +1,32 @@
-//! Training a model: packing, loops, optimizers, schedules, checkpoints.
+//! Training a model: examples, packing, AdamW, schedules, exact resume, and small studies.
+//!
+//! - [`Example`]: tokens and which of them count; [`chat_example`] learns an answer, [`Example::text`] a text.
+//! - [`vocabulary`]: tokenizers made here, of bytes, characters or byte pairs.
+//! - [`packing`]: whole examples packed into runs, in an order the seed decides.
+//! - [`Learner`]: parameters and AdamW; [`Learner::step`] takes any loss, [`fit()`] takes examples and
+//!   [`FitOptions`] and continues exactly after an interruption.
+//! - [`study`]: what small models from scratch can and cannot learn.
+//!
+//! Same seed, same inputs: same bits, whatever the number of threads and wherever a training was interrupted.
 
 #![forbid(unsafe_code)]
+
+mod adamw;
+mod error;
+mod example;
+mod fit;
+mod learner;
+pub mod packing;
+mod schedule;
+pub mod study;
+pub mod vocabulary;
+
+pub use adamw::{AdamWConfig, decays};
+pub use error::Error;
+pub use example::{Example, chat_example};
+pub use fit::{
+    Anchor, Batch, Evaluation, Extent, FitOptions, Progress, Summary, evaluate, evaluate_parameters, fit,
+    fit_anchored, fit_measured,
+};
+pub use learner::{Learner, Snapshot, StepReport};
+pub use schedule::{Schedule, Shape};

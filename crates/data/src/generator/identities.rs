@@ -58,9 +58,42 @@ pub fn identity(random: &mut Stream, language: &str) -> (&'static str, String, &
     (kind, value, carrier)
 }
 
+/// A sentence with something that has the form of personal data and is nobody's.
+pub fn look_alike(random: &mut Stream, language: &str) -> String {
+    let english = language == "en";
+    let number = |random: &mut Stream| (1 + random.below(250)).to_string();
+    let public = |random: &mut Stream| {
+        format!("{}.{}.{}", 40 + random.below(50), 60 + random.below(190), number(random))
+    };
+    let value = match random.below(10) {
+        0 => format!("{}{}@example.com", pick(random, &["alice", "bob", "zhang.san"]), random.below(100)),
+        1 => format!("{}@univ.edu.cn", pick(random, &["info", "webmaster", "support", "noreply"])),
+        2 => format!("{}@lists.univ.edu", pick(random, &["readers", "gardeners", "archive-users"])),
+        3 => format!(
+            "{}.{}",
+            pick(random, &["192.0.2", "198.51.100", "203.0.113", "10.20.30"]),
+            number(random)
+        ),
+        4 => format!("{}.0/24", public(random)),
+        5 => format!("{}.255", public(random)),
+        6 => pick(random, &["208.67.222.222", "223.5.5.5", "114.114.114.114", "2001:4860:4860::8888"])
+            .to_owned(),
+        7 => format!("--address={}.{}", public(random), number(random)),
+        8 => format!("2001:db8:{:x}::{:x}", random.below(65_536), 1 + random.below(65_535)),
+        _ => format!("1.{}.{}.{}", random.below(40), random.below(40), random.below(40)),
+    };
+    let carrier = match (english, random.below(2)) {
+        (true, 0) => "The handbook prints {} in its second chapter.",
+        (true, _) => "Behind the counter somebody had written {} on a card.",
+        (false, 0) => "手册的第二章里印着 {} 这一行。",
+        (false, _) => "柜台后面的卡片上写着 {} 几个字。",
+    };
+    carrier.replace("{}", &value)
+}
+
 fn email(random: &mut Stream) -> String {
     let name = pick(random, &["alice", "bob.li", "chen_wei", "d-martin", "zhang.san", "maria99"]);
-    let host = pick(random, &["example.com", "mail.example.org", "qq.com", "163.com", "univ.edu.cn"]);
+    let host = pick(random, &["outlook.com", "mail.univ.edu", "qq.com", "163.com", "univ.edu.cn"]);
     format!("{name}{}@{host}", random.below(1000))
 }
 

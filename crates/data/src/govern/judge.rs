@@ -44,6 +44,14 @@ pub(super) struct Kept {
     pub(super) may_be_deleted: bool,
 }
 
+/// Identity of a text up to case, spaces and the like: two documents with the same one are copies.
+pub(crate) fn exact_hash(text: &str) -> u128 {
+    let digest = blake3::hash(normalized(text).as_bytes());
+    let mut exact = [0; 16];
+    exact.copy_from_slice(&digest.as_bytes()[..16]);
+    u128::from_le_bytes(exact)
+}
+
 impl Judge<'_> {
     /// Reads if need be, and judges.
     pub(super) fn work(&self, config: &GovernConfig, work: Work) -> Vec<Judged> {
@@ -144,9 +152,7 @@ impl Judge<'_> {
             bytes: draft.text.len() as u64,
         };
         let kept = dropped.is_none().then(|| {
-            let digest = blake3::hash(normalized(&draft.text).as_bytes());
-            let mut exact = [0; 16];
-            exact.copy_from_slice(&digest.as_bytes()[..16]);
+            let exact = exact_hash(&draft.text);
             let sketch = if self.config.near.enabled && !row {
                 let found = figures(&draft.text);
                 Sketch {
@@ -171,7 +177,7 @@ impl Judge<'_> {
             let mut line = Vec::with_capacity(document.text.len() + 512);
             // Writing strings and maps of strings into memory cannot fail.
             let _ = serde_json::to_writer(&mut line, &document);
-            Kept { line, exact: u128::from_le_bytes(exact), sketch, may_be_deleted: self.may_be_deleted }
+            Kept { line, exact, sketch, may_be_deleted: self.may_be_deleted }
         });
         Judged { row: row_text, decisions, dropped, redacted, kept }
     }

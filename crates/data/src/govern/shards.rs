@@ -11,20 +11,24 @@ use crate::{
     corpus::{MANIFEST, Shard, is_shard},
 };
 
-/// Makes the folder and removes a corpus that was in it, its manifest first: an interrupted job leaves none.
-pub(super) fn clear(out: &Path) -> Result<(), Error> {
+/// Makes the folder and removes a corpus that was in it, its manifest first: an interrupted job leaves none. Returns
+/// the names of the shards that went.
+pub(super) fn clear(out: &Path) -> Result<Vec<String>, Error> {
     std::fs::create_dir_all(out).map_err(Error::io(out, "making the corpus folder"))?;
     let manifest = out.join(MANIFEST);
     if manifest.exists() {
         std::fs::remove_file(&manifest).map_err(Error::io(&manifest, "removing the previous corpus"))?;
     }
+    let mut removed = Vec::new();
     for entry in std::fs::read_dir(out).map_err(Error::io(out, "listing the corpus folder"))?.flatten() {
-        if is_shard(&entry.file_name().to_string_lossy()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_shard(&name) {
             std::fs::remove_file(entry.path())
                 .map_err(Error::io(entry.path(), "removing the previous corpus"))?;
+            removed.push(name);
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// Writes the kept documents in order, a new shard after every `limit` bytes.

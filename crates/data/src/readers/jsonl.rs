@@ -50,12 +50,25 @@ pub(super) fn read(path: &Path, options: &SourceConfig, emit: &mut Emit<'_>) -> 
 }
 
 fn draft(line: &[u8], locator: String, field: &str) -> Result<Draft, Refusal> {
-    let mut object = match serde_json::from_slice::<Value>(line) {
-        Ok(Value::Object(object)) => object,
-        Ok(_) => return Err(Refusal::at(locator, "malformed", "not a JSON object")),
-        Err(error) => return Err(Refusal::at(locator, "malformed", error.to_string())),
+    match serde_json::from_slice::<Value>(line) {
+        Ok(value) => of_value(value, locator, field),
+        Err(error) => Err(Refusal::at(locator, "malformed", error.to_string())),
+    }
+}
+
+/// A document of a JSON object: its text stands in `field`, as a string or as a list of lines.
+pub(super) fn of_value(value: Value, locator: String, field: &str) -> Result<Draft, Refusal> {
+    let Value::Object(mut object) = value else {
+        return Err(Refusal::at(locator, "malformed", "not a JSON object"));
     };
-    let Some(Value::String(text)) = object.remove(field) else {
+    let text = match object.remove(field) {
+        Some(Value::String(text)) => Some(text),
+        Some(Value::Array(lines)) => {
+            lines.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|lines| lines.join("\n"))
+        }
+        _ => None,
+    };
+    let Some(text) = text else {
         return Err(Refusal::at(locator, "malformed", format!("no text in field `{field}`")));
     };
     let mut draft = Draft { locator, text, ..Draft::default() };

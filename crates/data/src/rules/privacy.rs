@@ -1,14 +1,16 @@
 //! Personal data of structured kinds, of China and the United States: found by form, check digits and context.
 //!
 //! One pass looks at every `@` and every run of letters and digits; a form counts only if everything that can be
-//! checked about it holds: dates, regions, check digits, number plans. Reserved and private network addresses are no
-//! personal data.
+//! checked about it holds: dates, regions, check digits, number plans. Nobody's data are left alone: addresses of
+//! roles, lists and machines, reserved and private networks, and what is shown as an example.
 
+mod addresses;
 mod checks;
 mod digits;
+mod emails;
 mod words;
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 /// A registered kind.
 pub struct Kind {
@@ -22,7 +24,7 @@ pub struct Kind {
 
 /// Every kind.
 pub const KINDS: &[Kind] = &[
-    Kind { name: "email", placeholder: "[EMAIL]", about: "address with a domain that exists" },
+    Kind { name: "email", placeholder: "[EMAIL]", about: "address of a person, at a domain that exists" },
     Kind {
         name: "phone",
         placeholder: "[PHONE]",
@@ -45,7 +47,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "ip_address",
         placeholder: "[IP_ADDRESS]",
-        about: "public IPv4 or IPv6 address, no version number",
+        about: "public IPv4 or IPv6 address, no version number, no example",
     },
     Kind {
         name: "api_key",
@@ -66,7 +68,7 @@ pub struct Finding {
 /// Finds personal data, in order, without overlaps.
 pub fn scan(text: &str) -> Vec<Finding> {
     let bytes = text.as_bytes();
-    let mut found = words::emails(text);
+    let mut found = emails::find(text);
     found.extend(words::private_keys(text));
     found.sort_by_key(|f| f.span.start);
     let first = found.len();
@@ -94,9 +96,11 @@ pub fn scan(text: &str) -> Vec<Finding> {
         }
     }
     found.sort_by_key(|f| (f.span.start, std::cmp::Reverse(f.span.end)));
+    let examples: BTreeSet<&str> =
+        found.iter().filter(|f| f.kind == addresses::EXAMPLE).map(|f| &text[f.span.clone()]).collect();
     let mut end = 0;
     found.retain(|f| {
-        let free = f.span.start >= end;
+        let free = f.span.start >= end && !examples.contains(&text[f.span.clone()]);
         end = if free { f.span.end } else { end };
         free
     });
@@ -157,8 +161,8 @@ fn recognize(text: &str, run: &Range<usize>) -> Option<Finding> {
     if let Some(span) = words::passport(text, run) {
         return found("passport", span);
     }
-    if let Some(span) = words::ipv6(text, run) {
-        return found("ip_address", span);
+    if let Some((kind, span)) = addresses::ipv6(text, run) {
+        return found(kind, span);
     }
     if !digit || word.iter().any(|b| !b.is_ascii_digit()) {
         return None;
@@ -169,9 +173,12 @@ fn recognize(text: &str, run: &Range<usize>) -> Option<Finding> {
 /// Whether nothing that would make it part of something longer touches a span.
 fn free(bytes: &[u8], span: &Range<usize>) -> bool {
     let at = |i: usize| bytes.get(i).copied().unwrap_or(b' ');
-    let before = if span.start == 0 { b' ' } else { at(span.start - 1) };
-    let before_that = if span.start < 2 { b' ' } else { at(span.start - 2) };
-    let (after, after_that) = (at(span.end), at(span.end + 1));
+    let back = |distance: usize| span.start.checked_sub(distance).map_or(b' ', at);
+    // `\-` is a hyphen in manual pages and in Markdown.
+    let escaped = |first: u8, second: u8| usize::from(first == b'\\' && second == b'-');
+    let (before, before_that) = (back(1), back(2 + escaped(back(2), back(1))));
+    let skip = escaped(at(span.end), at(span.end + 1));
+    let (after, after_that) = (at(span.end + skip), at(span.end + skip + 1));
     let joins = |b: u8| matches!(b, b'.' | b'-' | b'/' | b',');
     let left = before.is_ascii_alphanumeric()
         || matches!(before, b'_' | b'@')

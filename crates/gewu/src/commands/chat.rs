@@ -1,11 +1,13 @@
 //! `gewu chat`: a conversation in the terminal; Ctrl-C ends the reply under way, or the conversation.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use align::guard::{Decision, Guard};
 use anyhow::{Context, Result};
-use model::{LanguageModel, Message};
+use model::{Checkpoint, LanguageModel, Message};
 
 use super::options::{ModelArguments, SamplingArguments, print_line, print_text};
 use crate::progress::say;
@@ -17,12 +19,17 @@ pub(crate) struct Arguments {
     /// What the model is told before the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// A guard (`guard.json` of an aligned run): requests and replies are judged before they are shown
+    #[arg(long, value_name = "FILE")]
+    guard: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut model = arguments.model.open()?;
+    let guard = arguments.guard.as_deref().map(Guard::load).transpose()?;
+    let template = Checkpoint::open(&arguments.model.path()?)?.chat_template(model.tokenizer())?;
     let stop = Arc::new(AtomicBool::new(false));
     let replying = Arc::new(AtomicBool::new(false));
     let (stop_handler, replying_handler) = (stop.clone(), replying.clone());
@@ -48,14 +55,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
             text => messages.push(Message::new("user", text)),
         }
+        let judged = match (&guard, messages.last()) {
+            (Some(guard), Some(request)) => {
+                let request = &request.content;
+                let judgment =
+                    guard.judge_alone(model.transformer(), model.tokenizer(), &template, request)?;
+                Some((guard, judgment))
+            }
+            _ => None,
+        };
+        let mut check = judged.as_ref().map(|(guard, judgment)| guard.watch(judgment));
         let prompt = fitting_prompt(&model, &mut messages, opening.len(), arguments.sampling.max_tokens)?;
         stop.store(false, Ordering::SeqCst);
         replying.store(true, Ordering::SeqCst);
         let reply = model.generate(&prompt, &arguments.sampling.options(), &mut |piece| {
-            print_text(piece).is_ok() && !stop.load(Ordering::SeqCst)
+            let fine = check.as_mut().is_none_or(|check| check.push(piece) == Decision::Continue);
+            fine && print_text(piece).is_ok() && !stop.load(Ordering::SeqCst)
         });
         replying.store(false, Ordering::SeqCst);
         print_line("")?;
+        if judged.as_ref().is_some_and(|(_, judgment)| judgment.risky) {
+            say("(the guard takes this request for unsafe)");
+        }
         match reply {
             Ok(reply) => messages.push(Message::new("assistant", reply.text)),
             Err(error) => {

@@ -8,7 +8,7 @@ use eval::{RunOptions, Scorecard};
 use super::options::{ModelArguments, print_json, print_line};
 use crate::progress;
 use crate::recipe::Evaluate;
-use crate::stages::evaluate_options;
+use crate::stages::{evaluate_options, hash_of};
 
 /// Tokens of a perplexity window unless --context says otherwise, as in llama.cpp.
 const WINDOW: usize = 512;
@@ -93,7 +93,7 @@ fn tasks(arguments: &Tasks) -> Result<()> {
     };
     let options = evaluate_options(&evaluate, arguments.seed)?;
     let path = arguments.model.path()?;
-    let weights = if path.is_file() { ledger::hash_file(&path)? } else { ledger::hash_folder(&path)? };
+    let weights = hash_of(&path)?;
     // A log answers only for the same weights, activations and instruction level.
     let activations = format!("{:?}", arguments.model.activations);
     let model_hash = ledger::short_hash(&[&weights, &activations, kernels::cpu::chosen()?.name()]);

@@ -18,6 +18,12 @@ use anyhow::Result;
 pub(crate) enum Command {
     /// Carry out a recipe: from inputs to a report, in a run folder that survives interruptions
     Run(run::Arguments),
+    /// Continue a model's training on documents (--docs) and conversations (--set train.conversations=FILE)
+    Train(run::Settings),
+    /// Teach a model to refuse unsafe requests and answer harmless ones; measured before and after
+    Align(run::Settings),
+    /// Look inside a model: copying heads, the direction that carries refusal
+    Probe(run::Settings),
     /// Fetch a model or a corpus into the cache and print where it is
     Pull(pull::Arguments),
     /// Govern documents; explain, delete, report what was governed
@@ -45,6 +51,9 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Command::Run(arguments) => run::run(&arguments),
+            Command::Train(settings) => run::carry_out("train", &settings),
+            Command::Align(settings) => run::carry_out("align", &settings),
+            Command::Probe(settings) => run::carry_out("probe", &settings),
             Command::Pull(arguments) => pull::run(&arguments),
             Command::Data(command) => data::run(&command),
             Command::Ask(arguments) => ask::run(&arguments),

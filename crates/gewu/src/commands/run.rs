@@ -1,4 +1,4 @@
-//! `gewu run`: carry out a recipe in a run folder.
+//! `gewu run`: carry out a recipe in a run folder; `train`, `align` and `probe` are recipes with a verb of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,13 @@ pub(crate) struct Arguments {
     /// A recipe by name (`gewu list recipes`) or a path to a .toml file
     #[arg(value_name = "RECIPE", default_value = EMBEDDED[0].name)]
     recipe: String,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What changes a recipe, and where its run goes.
+#[derive(clap::Args)]
+pub(crate) struct Settings {
     /// Use this model instead of the recipe's
     #[arg(long, value_name = "FILE")]
     model: Option<String>,
@@ -41,16 +48,21 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    carry_out(&arguments.recipe, &arguments.settings)
+}
+
+/// Carries out a recipe with changed settings.
+pub(crate) fn carry_out(recipe: &str, settings: &Settings) -> Result<()> {
     let overrides = Overrides {
-        full: arguments.full,
-        seed: arguments.seed,
-        model: arguments.model.as_deref(),
-        docs: arguments.docs.as_deref(),
-        set: &arguments.set,
+        full: settings.full,
+        seed: settings.seed,
+        model: settings.model.as_deref(),
+        docs: settings.docs.as_deref(),
+        set: &settings.set,
     };
-    let recipe = Recipe::load(&arguments.recipe, &overrides)?;
+    let recipe = Recipe::load(recipe, &overrides)?;
     let manifest = manifest(&recipe)?;
-    let folder = match &arguments.out {
+    let folder = match &settings.out {
         Some(folder) => folder.clone(),
         None => default_folder(Path::new(RUNS), &recipe.name, &manifest)?,
     };

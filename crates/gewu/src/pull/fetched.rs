@@ -9,7 +9,7 @@ use crate::failure::bad_input;
 
 /// Endings of files that hold documents, most structured first.
 const DOCUMENTS: &[&str] =
-    &["db", "sqlite", "sqlite3", "jsonl", "zst", "csv", "tsv", "md", "txt", "html", "htm", "pdf"];
+    &["db", "sqlite", "sqlite3", "jsonl", "zst", "csv", "tsv", "md", "txt", "html", "htm", "pdf", "json"];
 
 /// An input on this machine.
 #[derive(Clone, Debug)]
@@ -69,8 +69,16 @@ impl Fetched {
         }
     }
 
-    /// The files to govern: the database of a package, otherwise everything.
-    pub(crate) fn corpus(&self) -> Result<PathBuf> {
+    /// The files to govern: the named part; or the database of a package, otherwise everything.
+    pub(crate) fn corpus(&self, part: &str) -> Result<PathBuf> {
+        if !part.is_empty() {
+            let path = self.place.join(part);
+            let inside = Path::new(part).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+            return match inside && path.exists() {
+                true => Ok(path),
+                false => Err(bad_input(format!("`{}` has no part `{part}`", self.source))),
+            };
+        }
         if self.lock.source.is_empty() {
             return Ok(self.place.clone());
         }

@@ -36,7 +36,7 @@ fn a_path_is_hashed_and_never_changed() {
     fs::write(folder.path().join("文.txt"), "甲").unwrap();
     let source = Source::Path(folder.path().to_owned());
     let first = pull(&source, Path::new("/nowhere")).unwrap();
-    assert_eq!(first.corpus().unwrap(), folder.path());
+    assert_eq!(first.corpus("").unwrap(), folder.path());
     assert_eq!(first.lock().files[0].path, "文.txt");
     fs::write(folder.path().join("文.txt"), "乙").unwrap();
     assert_ne!(pull(&source, Path::new("/nowhere")).unwrap().hash(), first.hash());
@@ -56,7 +56,7 @@ fn a_complete_input_is_used_without_fetching() {
     let lock = Lock::of(&source, lock::Details::default(), &folder).unwrap();
     lock.write(&folder).unwrap();
     let fetched = pull(&source, home.path()).unwrap();
-    assert_eq!(fetched.corpus().unwrap(), folder.join("inner/elements.db"));
+    assert_eq!(fetched.corpus("").unwrap(), folder.join("inner/elements.db"));
     assert_eq!(fetched.hash(), lock.hash());
     let damage = |text: &str| {
         fs::write(folder.join("inner/elements.db"), text).unwrap();

@@ -10,6 +10,12 @@ pub(crate) struct Embedded {
 pub(crate) const EMBEDDED: &[Embedded] = &[
     Embedded { name: "life-cycle", text: include_str!("../../recipes/life-cycle.toml") },
     Embedded { name: "quick", text: include_str!("../../recipes/quick.toml") },
+    Embedded { name: "poetry", text: include_str!("../../recipes/poetry.toml") },
+    Embedded { name: "train", text: include_str!("../../recipes/train.toml") },
+    Embedded { name: "align", text: include_str!("../../recipes/align.toml") },
+    Embedded { name: "probe", text: include_str!("../../recipes/probe.toml") },
+    Embedded { name: "mixers", text: include_str!("../../recipes/mixers.toml") },
+    Embedded { name: "induction", text: include_str!("../../recipes/induction.toml") },
     Embedded { name: "documents", text: include_str!("../../recipes/documents.toml") },
 ];
 

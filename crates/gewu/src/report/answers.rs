@@ -54,8 +54,8 @@ fn dot(share: &Value, label: String) -> Dot {
         label,
         value: number(&share["share"]),
         interval: interval["low"].as_f64().zip(interval["high"].as_f64()),
-        chance: None,
         note: format!("{:.0} % · n {}", 100.0 * number(&share["share"]), number(&share["n"])),
+        ..Dot::default()
     }
 }
 

@@ -1,8 +1,12 @@
 //! The report of a run: `scorecard.json` for machines, `report.html` for people, in English and Chinese.
 
 mod answers;
+mod behavior;
+mod inside;
+mod learning;
 mod page;
 mod plot;
+mod studies;
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +21,17 @@ pub(crate) use page::page;
 const PARTS: &[(&str, &str)] = &[
     ("inputs", "pull/inputs.json"),
     ("governance", "govern/report.json"),
+    ("specialize", "specialize/summary.json"),
+    ("train", "train/summary.json"),
+    ("align", "align/summary.json"),
+    ("probe", "probe/summary.json"),
+    ("text", "text/summary.json"),
+    ("mixers", "mixers/summary.json"),
+    ("induction", "induction/summary.json"),
     ("ask", "ask/summary.json"),
+    ("evaluation_before", "evaluate/before.json"),
     ("evaluation", "evaluate/scorecard.json"),
+    ("comparison", "evaluate/comparison.json"),
 ];
 
 /// Everything the run found out, without times. Stages that the recipe leaves out are absent.

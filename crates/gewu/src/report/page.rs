@@ -35,8 +35,15 @@ pub(crate) fn page(scorecard: &Value, times: &BTreeMap<String, f64>, ledger: &[(
                     }
                     (inputs(&scorecard["inputs"]))
                     (governance(&scorecard["governance"]))
+                    (super::learning::section(&scorecard["specialize"]))
+                    (super::learning::training(&scorecard["train"]))
+                    (super::behavior::section(&scorecard["align"]))
+                    (super::inside::section(&scorecard["probe"]))
+                    (super::studies::from_scratch(&scorecard["text"]))
+                    (super::studies::mixers(&scorecard["mixers"]))
+                    (super::studies::induction(&scorecard["induction"]))
                     (super::answers::section(&scorecard["ask"]))
-                    (evaluation(&scorecard["evaluation"]))
+                    (evaluation(&scorecard["evaluation"], &scorecard["evaluation_before"]))
                     (timings(times))
                     (environment(&scorecard["run"], ledger))
                 }
@@ -88,14 +95,27 @@ fn governance(report: &Value) -> Markup {
     })
 }
 
-fn evaluation(card: &Value) -> Markup {
+fn evaluation(card: &Value, earlier: &Value) -> Markup {
     section(card, both("Scorecard", "评分"), || {
-        let dots: Vec<Dot> = card["dimensions"].as_array().into_iter().flatten().map(dot).collect();
-        let tasks: Vec<Dot> = card["tasks"].as_array().into_iter().flatten().map(dot).collect();
+        let rows = |key: &str| -> Vec<Dot> {
+            let before = |cell: &Value| {
+                let same =
+                    |other: &&Value| ["task", "dimension", "language"].iter().all(|k| other[k] == cell[k]);
+                earlier[key]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .find(same)
+                    .and_then(|cell| cell["score"].as_f64())
+            };
+            let cells = card[key].as_array().into_iter().flatten();
+            cells.map(|cell| Dot { before: before(cell), ..dot(cell) }).collect()
+        };
+        let (dots, tasks) = (rows("dimensions"), rows("tasks"));
         html! {
             p { (text(&card["model"])) " · "
-                (both("dot: score; line: 95 % interval; tick: score of ignoring the question",
-                    "圆点：得分；横线：95% 区间；短竖线：不看题目的得分")) }
+                (both("dot: score; line: 95 % interval; hollow dot: the model as it came; tick: score of ignoring the question",
+                    "圆点：得分；横线：95% 区间；空心点：原模型；短竖线：不看题目的得分")) }
             (plot::dots(&dots))
             details { summary { (both("By task", "按任务")) } (plot::dots(&tasks)) }
             ul { @for note in card["notes"].as_array().into_iter().flatten() { li { (text(note)) } } }
@@ -113,6 +133,7 @@ fn dot(cell: &Value) -> Dot {
         interval: interval["low"].as_f64().zip(interval["high"].as_f64()),
         chance: cell["chance"].as_f64(),
         note: format!("{:.0} % · n {}", 100.0 * score, number(&cell["n"])),
+        ..Dot::default()
     }
 }
 

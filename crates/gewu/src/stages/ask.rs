@@ -1,6 +1,6 @@
 //! Stage `ask`: generated questions with known answers, asked in four ways; every answer's citations in the ledger.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use knowledge::questions::{Question, generate};
 use knowledge::{Answer, Arm, AskOptions, Counts, Evaluation, Outcome, Pack, Verdict};
 use ledger::{AnswerRow, Derivation, Ledger};
@@ -16,13 +16,11 @@ const AROUND: usize = 160;
 
 pub(super) fn run(job: &mut Job) -> Result<()> {
     let inputs = job.inputs();
-    if !job.run.stages().iter().any(|stage| stage.name == "ask") {
-        job.load()?;
-    }
+    let path = job.model_before("ask")?;
     let Job { run, loaded, recipe, .. } = job;
     let (index, corpus) = (run.folder().join("index"), run.folder().join("govern"));
     run.stage("ask", &inputs, |stage| -> Result<()> {
-        let model = loaded.as_mut().context("the model is not loaded")?;
+        let model = super::load(loaded, &path)?;
         let pack = Pack::open(&index)?;
         let questions = generate(&pack, recipe.ask.questions, recipe.seed)?;
         if questions.is_empty() {

@@ -1,40 +1,59 @@
-//! Stage `evaluate`: the model on the built-in tasks.
+//! Stage `evaluate`: the model on the built-in tasks, before and after what the run made of it.
 
-use anyhow::{Context, Result};
-use eval::{Profile, RunOptions};
+use std::path::Path;
+
+use anyhow::Result;
+use eval::{Profile, RunOptions, Scorecard};
 
 use super::Job;
 use crate::failure::bad_input;
 use crate::progress;
 use crate::recipe::Evaluate;
 
-/// File of the stage's result.
-pub(crate) const SCORECARD: &str = "scorecard.json";
+/// The scorecard of the model as it came.
+const BEFORE: &str = "before.json";
+/// The scorecard of the model the run ends with.
+const AFTER: &str = "scorecard.json";
+/// The two item by item, if the run changed the model.
+const COMPARISON: &str = "comparison.json";
 
 pub(super) fn run(job: &mut Job) -> Result<()> {
     let inputs = job.inputs();
-    let options = options(&job.recipe.evaluate, job.recipe.seed)?;
-    if !job.run.stages().iter().any(|stage| stage.name == "evaluate") {
-        job.load()?;
-    }
-    let model_hash = job.model.as_ref().map(|model| model.hash()).unwrap_or_default();
+    let (base, last) = (job.base()?, job.model_before("evaluate")?);
+    let settings = options(&job.recipe.evaluate, job.recipe.seed)?;
     let Job { run, loaded, .. } = job;
     run.stage("evaluate", &inputs, |stage| -> Result<()> {
-        let model = loaded.as_mut().context("the model is not loaded")?;
-        let options = RunOptions { model_hash, log: Some(stage.folder.join("answers.jsonl")), ..options };
-        let bar = progress::bar(0, "evaluate");
-        let scorecard = eval::run(model, &options, &mut |at| {
-            bar.set_length(at.total as u64);
-            bar.set_position(at.done as u64);
-        })?;
-        bar.finish_and_clear();
-        for cell in &scorecard.dimensions {
+        let mut score = |path: &Path, file: &str, folder: &Path| -> Result<Scorecard> {
+            let model = super::load(loaded, path)?;
+            let log = Some(folder.join(format!("answers-{file}l")));
+            let options = RunOptions { model_hash: hash_of(path)?, log, ..settings.clone() };
+            let bar = progress::bar(0, "evaluate");
+            let scorecard = eval::run(model, &options, &mut |at| {
+                bar.set_length(at.total as u64);
+                bar.set_position(at.done as u64);
+            })?;
+            bar.finish_and_clear();
+            let text = serde_json::to_string_pretty(&scorecard)?;
+            ledger::write_atomic(folder.join(file), text.as_bytes())?;
+            Ok(scorecard)
+        };
+        let before = if base == last { None } else { Some(score(&base, BEFORE, stage.folder)?) };
+        let after = score(&last, AFTER, stage.folder)?;
+        if let Some(before) = before {
+            let comparison = serde_json::to_string_pretty(&eval::compare(&before, &after)?)?;
+            ledger::write_atomic(stage.folder.join(COMPARISON), comparison.as_bytes())?;
+        }
+        for cell in &after.dimensions {
             stage.metric(&format!("{}.{}", cell.dimension.name(), cell.language.code()), cell.score);
         }
-        let text = serde_json::to_string_pretty(&scorecard)?;
-        Ok(ledger::write_atomic(stage.folder.join(SCORECARD), text.as_bytes())?)
+        Ok(())
     })?;
     Ok(())
+}
+
+/// Hash of a checkpoint's weights: a file, or a folder.
+pub(crate) fn hash_of(path: &Path) -> Result<String> {
+    Ok(if path.is_file() { ledger::hash_file(path)? } else { ledger::hash_folder(path)? })
 }
 
 /// The recipe's settings as those of the runner.

@@ -8,12 +8,13 @@ use crate::progress;
 
 pub(super) fn run(job: &mut Job) -> Result<()> {
     let inputs = job.inputs();
-    let mut source = SourceConfig::of(job.source.corpus()?);
-    let lock = job.source.lock();
+    let mut source = SourceConfig::of(job.documents()?.corpus(&job.recipe.pull.part)?);
+    let lock = job.documents()?.lock();
     if lock.source == "pypi:mendeleev" {
         // The other tables repeat these rows or hold the package's own bookkeeping.
         source.tables = knowledge::ELEMENT_TABLES.iter().map(|&table| table.to_owned()).collect();
     }
+    source.text_field.clone_from(&job.recipe.pull.text_field);
     if !lock.licence.is_empty() {
         source.licence = Some(lock.licence.clone());
     }

@@ -14,7 +14,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
     let inputs = job.inputs();
     let Job { run, model, source, .. } = job;
     let fetched: Vec<(&str, &Fetched)> =
-        model.iter().map(|model| ("model", model)).chain([("corpus", &*source)]).collect();
+        model.iter().map(|it| ("model", it)).chain(source.iter().map(|it| ("corpus", it))).collect();
     run.stage("pull", &inputs, |stage| -> Result<()> {
         let mut entries = serde_json::Map::new();
         for (role, input) in &fetched {

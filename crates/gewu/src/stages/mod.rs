@@ -1,17 +1,25 @@
 //! The stages of a recipe: one table, one file each. To add one: a file here and a line in [`STAGES`].
 
+mod align;
 mod ask;
 mod evaluate;
 mod govern;
 mod index;
 mod inputs;
+mod neutral;
+mod probe;
 mod report;
+mod specialize;
+mod studies;
+mod text;
+mod train;
+mod tuning;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-pub(crate) use evaluate::options as evaluate_options;
+pub(crate) use evaluate::{hash_of, options as evaluate_options};
 use ledger::{Manifest, Run};
 use model::{LoadOptions, Local};
 
@@ -52,6 +60,48 @@ pub(crate) const STAGES: &[Kind] = &[
         run: index::run,
     },
     Kind {
+        name: "specialize",
+        about: "the model learns the documents: items of facts and prose, low-rank tuning, closed-book answers before and after",
+        needs: &["index"],
+        run: specialize::run,
+    },
+    Kind {
+        name: "align",
+        about: "unsafe requests are refused and harmless look-alikes answered; refusals and attacks before and after",
+        needs: &["pull"],
+        run: align::run,
+    },
+    Kind {
+        name: "probe",
+        about: "what tuning changed inside the model, which heads copy, which direction carries refusal",
+        needs: &["pull"],
+        run: probe::run,
+    },
+    Kind {
+        name: "train",
+        about: "continue the training of a model on the documents' text and on conversations",
+        needs: &["pull"],
+        run: train::run,
+    },
+    Kind {
+        name: "text",
+        about: "a small model from scratch on the documents, its bits per character and samples",
+        needs: &["govern"],
+        run: text::run,
+    },
+    Kind {
+        name: "mixers",
+        about: "associative recall and parity, learned from scratch by each mixer, by seed",
+        needs: &[],
+        run: studies::mixers,
+    },
+    Kind {
+        name: "induction",
+        about: "an attention-only model learns to copy: change point, ablation of heads, one-layer control",
+        needs: &[],
+        run: studies::induction,
+    },
+    Kind {
         name: "ask",
         about: "generated questions, answered from the index with citations, by the model alone, and without the source",
         needs: &["index"],
@@ -63,7 +113,7 @@ pub(crate) const STAGES: &[Kind] = &[
         needs: &["pull"],
         run: evaluate::run,
     },
-    Kind { name: "report", about: "scorecard.json and report.html", needs: &["pull"], run: report::run },
+    Kind { name: "report", about: "scorecard.json and report.html", needs: &[], run: report::run },
 ];
 
 /// Refuses an order in which a stage comes before what it needs.
@@ -104,20 +154,28 @@ pub(crate) struct Job {
     run: Run,
     /// `None` if the recipe names no model.
     model: Option<Fetched>,
-    source: Fetched,
-    loaded: Option<Local>,
+    /// `None` if the recipe names no documents.
+    source: Option<Fetched>,
+    /// The model that is loaded, and where it came from.
+    loaded: Option<(PathBuf, Local)>,
 }
+
+/// Stages that make a model; each leaves it in its folder under [`MODEL`].
+const MAKERS: [&str; 3] = ["align", "train", "specialize"];
+
+/// File of a model that a stage made.
+pub(crate) const MODEL: &str = "model.gguf";
 
 impl Job {
     /// Fetches the inputs and opens the run folder.
     pub(crate) fn open(folder: &Path, recipe: Recipe, manifest: &Manifest) -> Result<Self> {
         let run = Run::open(folder, manifest)?;
         let home = home()?;
-        let model = match recipe.pull.model.as_str() {
-            "" => None,
-            name => Some(pull(&Source::parse(name)?, &home)?),
+        let fetch = |name: &str| match name {
+            "" => Ok(None),
+            name => pull(&Source::parse(name)?, &home).map(Some),
         };
-        let source = pull(&Source::parse(&recipe.pull.source)?, &home)?;
+        let (model, source) = (fetch(&recipe.pull.model)?, fetch(&recipe.pull.source)?);
         Ok(Self { recipe, run, model, source, loaded: None })
     }
 
@@ -134,19 +192,37 @@ impl Job {
 
     /// Hash of everything that came from outside.
     fn inputs(&self) -> String {
-        let model = self.model.as_ref().map(Fetched::hash).unwrap_or_default();
-        ledger::short_hash(&[&model, &self.source.hash()])
+        let hash = |input: &Option<Fetched>| input.as_ref().map(Fetched::hash).unwrap_or_default();
+        ledger::short_hash(&[&hash(&self.model), &hash(&self.source)])
     }
 
-    /// Loads the model unless it already is.
-    fn load(&mut self) -> Result<()> {
-        if self.loaded.is_none() {
-            let fetched = self.model.as_ref().context("the recipe names no model")?;
-            let path = fetched.model()?;
-            let local = Local::open(&path, &LoadOptions::default())
-                .with_context(|| format!("cannot load `{}`", fetched.source()))?;
-            self.loaded = Some(local);
-        }
-        Ok(())
+    /// Where the documents are.
+    fn documents(&self) -> Result<&Fetched> {
+        self.source.as_ref().context("the recipe names no documents: set `pull.source`")
     }
+
+    /// The model as it came.
+    fn base(&self) -> Result<PathBuf> {
+        self.model.as_ref().context("the recipe names no model: set `pull.model`")?.model()
+    }
+
+    /// The model as the stages before `stage` left it.
+    fn model_before(&self, stage: &str) -> Result<PathBuf> {
+        let before = self.recipe.stages.iter().take_while(|name| *name != stage);
+        let makers = before.filter(|name| MAKERS.contains(&name.as_str()));
+        // A stage that found nothing to learn leaves no model.
+        let made = makers.map(|maker| self.run.folder().join(maker).join(MODEL)).filter(|path| path.exists());
+        made.last().map_or_else(|| self.base(), Ok)
+    }
+}
+
+/// The model at `path`, loaded unless it already is.
+fn load<'l>(loaded: &'l mut Option<(PathBuf, Local)>, path: &Path) -> Result<&'l mut Local> {
+    if loaded.as_ref().is_none_or(|(known, _)| known != path) {
+        *loaded = None;
+        let local = Local::open(path, &LoadOptions::default())
+            .with_context(|| format!("cannot load `{}`", path.display()))?;
+        *loaded = Some((path.to_owned(), local));
+    }
+    loaded.as_mut().map(|(_, local)| local).context("the model is not loaded")
 }

@@ -121,3 +121,24 @@ fn a_discarded_stage_takes_those_after_it_along() {
     assert_eq!(whole(folder.path()).unwrap(), expected);
     assert!(matches!(Run::reopen(folder.path().join("nowhere")), Err(Error::NoRun(_))));
 }
+
+#[test]
+fn a_checkpoint_outlives_an_interruption_and_goes_with_the_finished_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::open(folder.path(), &manifest(1)).unwrap();
+    let failed: Result<_, Error> = run.stage("long", "a", |stage| {
+        fs::create_dir_all(stage.checkpoint).unwrap();
+        fs::write(stage.checkpoint.join("state"), "7").unwrap();
+        Err(Error::Busy("interrupted".into()))
+    });
+    assert!(failed.is_err());
+    drop(run);
+    let mut run = Run::open(folder.path(), &manifest(1)).unwrap();
+    run.stage("long", "a", |stage| {
+        let state = fs::read_to_string(stage.checkpoint.join("state")).unwrap();
+        write(stage, &state)
+    })
+    .unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("long/out.txt")).unwrap(), "7");
+    assert!(!folder.path().join("long.checkpoint").exists());
+}

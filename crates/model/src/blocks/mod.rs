@@ -1,20 +1,23 @@
 //! A block: `x + mixer(norm(x))`, then `x + channel(norm(x))`; and the pieces blocks are made of.
 
-mod swiglu;
+mod channel;
 
-use burn::tensor::Tensor;
-use ops::{Activation, Rotation, Weight};
+use burn::tensor::{Device, Tensor};
+use ops::{Activation, Documents, Rotation, Weight};
 
+use crate::config::ChannelKind;
 use crate::hooks::{Hooks, Site};
 use crate::mixers::{Mixer, MixerKind, Spec, State};
 use crate::transformer::WeightSource;
-use crate::{Config, Error};
-use swiglu::Swiglu;
+use crate::{Config, Error, Init};
+use channel::Channel;
 
 /// What every block of one forward pass shares.
 pub struct Scene<'h, 'a> {
-    /// The rotary angles of the chunk's positions.
-    pub(crate) rotation: &'h Rotation,
+    /// The rotary angles of the chunk's positions; `None` if nothing turns.
+    pub(crate) rotation: Option<&'h Rotation>,
+    /// Which tokens of the chunk belong together.
+    pub(crate) documents: &'h Documents,
     /// How the linear operations treat their input.
     pub(crate) activation: Activation,
     /// Index of the block that runs.
@@ -54,9 +57,13 @@ impl Linear {
         rows: usize,
         columns: usize,
         bias: bool,
+        init: Init,
     ) -> Result<Self, Error> {
-        let weight = matrix(weights, name, rows, columns)?;
-        let bias = if bias { Some(vector(weights, &format!("{name}_bias"), rows)?) } else { None };
+        let weight = matrix(weights, name, rows, columns, init)?;
+        let bias = match bias {
+            true => Some(vector(weights, &format!("{name}_bias"), rows, Init::Constant(0.0))?),
+            false => None,
+        };
         Ok(Self { weight, bias })
     }
 
@@ -93,8 +100,9 @@ pub(crate) fn matrix(
     name: &str,
     rows: usize,
     columns: usize,
+    init: Init,
 ) -> Result<Weight, Error> {
-    let weight = weights.matrix(name, rows, columns)?;
+    let weight = weights.matrix(name, rows, columns, init)?;
     if (weight.rows(), weight.columns()) == (rows, columns) {
         return Ok(weight);
     }
@@ -105,24 +113,38 @@ pub(crate) fn matrix(
     )))
 }
 
-/// A vector of the source, checked, as a tensor.
-pub(crate) fn vector(weights: &mut dyn WeightSource, name: &str, length: usize) -> Result<Tensor<1>, Error> {
-    let values = weights.vector(name, length)?;
-    if values.len() == length {
-        return Ok(ops::tensor_from(values, [length]));
+/// The weights of a short convolution, `[features, kernel]`: the last column belongs to the token itself.
+pub(crate) fn kernel(
+    weights: &mut dyn WeightSource,
+    name: &str,
+    features: usize,
+    kernel: usize,
+) -> Result<Tensor<2>, Error> {
+    let init = Init::Uniform(1.0 / (kernel as f32).sqrt());
+    Ok(matrix(weights, name, features, kernel, init)?.to_dense(&Device::flex()))
+}
+
+/// A vector of the source, checked.
+pub(crate) fn vector(
+    weights: &mut dyn WeightSource,
+    name: &str,
+    length: usize,
+    init: Init,
+) -> Result<Tensor<1>, Error> {
+    let vector = weights.vector(name, length, init)?;
+    let found = vector.dims()[0];
+    if found == length {
+        return Ok(vector);
     }
-    Err(Error::Unsupported(format!(
-        "`{name}` has {} values where the configuration asks for {length}",
-        values.len()
-    )))
+    Err(Error::Unsupported(format!("`{name}` has {found} values where the configuration asks for {length}")))
 }
 
 /// One block.
 pub(crate) struct Block {
     mixer_norm: Tensor<1>,
     mixer: Box<dyn Mixer>,
-    channel_norm: Tensor<1>,
-    channel: Swiglu,
+    /// The norm before the channel, and the channel, if there is one.
+    channel: Option<(Tensor<1>, Channel)>,
     epsilon: f32,
 }
 
@@ -134,17 +156,28 @@ impl Block {
         weights: &mut dyn WeightSource,
     ) -> Result<Self, Error> {
         let prefix = format!("blocks.{index}");
-        Ok(Self {
-            mixer_norm: vector(weights, &format!("{prefix}.mixer_norm"), config.width)?,
-            mixer: kind.build(config, &format!("{prefix}.mixer"), weights)?,
-            channel_norm: vector(weights, &format!("{prefix}.channel_norm"), config.width)?,
-            channel: Swiglu::load(config, &format!("{prefix}.channel"), weights)?,
-            epsilon: config.norm_epsilon,
-        })
+        let norm = |name: &str, weights: &mut dyn WeightSource| {
+            vector(weights, &format!("{prefix}.{name}"), config.width, Init::Constant(1.0))
+        };
+        let mixer_norm = norm("mixer_norm", weights)?;
+        let mixer = kind.build(config, &format!("{prefix}.mixer"), weights)?;
+        let channel = match config.channel.kind {
+            ChannelKind::None => None,
+            _ => {
+                let norm = norm("channel_norm", weights)?;
+                Some((norm, Channel::load(config, &format!("{prefix}.channel"), weights)?))
+            }
+        };
+        Ok(Self { mixer_norm, mixer, channel, epsilon: config.norm_epsilon })
     }
 
     pub(crate) fn mixer_spec(&self) -> Spec {
         self.mixer.spec()
+    }
+
+    /// Multiply-adds of the channel for one token.
+    pub(crate) fn channel_macs(&self) -> usize {
+        self.channel.as_ref().map_or(0, |(_, channel)| channel.macs())
     }
 
     /// Runs the block on a chunk `x` `[T, width]`.
@@ -159,7 +192,11 @@ impl Block {
         let normed = scene.at(Site::MixerInput, normed)?;
         let mixed = self.mixer.forward(normed, state, scene)?;
         let mixed = scene.at(Site::MixerOutput, mixed)?;
-        let weight = self.channel_norm.clone();
+        let Some((norm, channel)) = &self.channel else {
+            let x = scene.at(Site::Mid, ops::add(x, mixed))?;
+            return scene.at(Site::Post, x);
+        };
+        let weight = norm.clone();
         let (x, normed) = if scene.listens(Site::Mid) {
             let x = scene.at(Site::Mid, x + mixed)?;
             (x.clone(), ops::rms_norm(x, weight, self.epsilon))
@@ -167,7 +204,7 @@ impl Block {
             ops::add_rms_norm(x, mixed, weight, self.epsilon)
         };
         let normed = scene.at(Site::ChannelInput, normed)?;
-        let changed = self.channel.forward(normed, scene)?;
+        let changed = channel.forward(normed, scene)?;
         let changed = scene.at(Site::ChannelOutput, changed)?;
         scene.at(Site::Post, ops::add(x, changed))
     }

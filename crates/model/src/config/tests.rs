@@ -1,6 +1,7 @@
 //! The grammar, the round trip through JSON and TOML, and what validation refuses.
 
 use super::*;
+use crate::mixers::MixerKind;
 
 fn smollm2() -> Config {
     Config {
@@ -24,7 +25,9 @@ fn smollm2() -> Config {
             qkv_bias: false,
             output_bias: false,
         },
-        swiglu: SwigluConfig { hidden: 1536 },
+        delta: None,
+        conv: None,
+        channel: ChannelConfig { kind: ChannelKind::Swiglu, hidden: 1536 },
     }
 }
 

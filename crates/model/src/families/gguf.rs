@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Family;
 use super::rope::{ROPE_FACTORS, rope_factors, scaling_of};
-use crate::config::{AttentionConfig, Layers, RopeConfig, RopeScaling, SwigluConfig};
+use crate::config::{AttentionConfig, ChannelConfig, ChannelKind, Layers, RopeConfig, RopeScaling};
 use crate::mixers::MixerKind;
 use crate::weights::gguf::{Gguf, Value};
 use crate::{Config, Error};
@@ -75,7 +75,9 @@ pub(crate) fn from_gguf(gguf: &Gguf) -> Result<(&'static Family, Config), Error>
             qkv_bias: gguf.tensors.contains_key("blk.0.attn_q.bias"),
             output_bias: gguf.tensors.contains_key("blk.0.attn_output.bias"),
         },
-        swiglu: SwigluConfig { hidden: needed("feed_forward_length")? },
+        delta: None,
+        conv: None,
+        channel: ChannelConfig { kind: ChannelKind::Swiglu, hidden: needed("feed_forward_length")? },
     };
     config.validate()?;
     if gguf.tensors.contains_key(ROPE_FACTORS) {
@@ -106,7 +108,7 @@ pub(crate) fn to_gguf(family: &Family, config: &Config) -> (BTreeMap<String, Val
         ("block_count", u32(config.layers.len())),
         ("context_length", u32(config.context)),
         ("embedding_length", u32(config.width)),
-        ("feed_forward_length", u32(config.swiglu.hidden)),
+        ("feed_forward_length", u32(config.channel.hidden)),
         ("attention.head_count", u32(attention.heads)),
         ("attention.head_count_kv", u32(attention.kv_heads)),
         ("attention.key_length", u32(attention.head_dim)),

@@ -1,9 +1,12 @@
 //! Configurations in transformers' `config.json`.
 
+use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::Family;
-use crate::config::{AttentionConfig, Layers, RopeConfig, RopeScaling, RopeStyle, SwigluConfig};
+use super::{Family, OWN};
+use crate::config::{
+    AttentionConfig, ChannelConfig, ChannelKind, Layers, RopeConfig, RopeScaling, RopeStyle,
+};
 use crate::mixers::MixerKind;
 use crate::{Config, Error};
 
@@ -12,6 +15,11 @@ use crate::{Config, Error};
 pub(crate) fn from_config_json(json: &Json, has_head: bool) -> Result<(&'static Family, Config), Error> {
     let invalid = |reason: String| Error::Unsupported(format!("config.json: {reason}"));
     let name = json["model_type"].as_str().ok_or_else(|| invalid("`model_type` is missing".into()))?;
+    if name == OWN.name {
+        let config = Config::deserialize(&json["config"]).map_err(|error| invalid(error.to_string()))?;
+        config.validate()?;
+        return Ok((&OWN, config));
+    }
     let family = Family::named(name)?;
     let count = |key: &str| -> Result<Option<usize>, Error> {
         match &json[key] {
@@ -60,7 +68,9 @@ pub(crate) fn from_config_json(json: &Json, has_head: bool) -> Result<(&'static 
             qkv_bias: family.qkv_bias.unwrap_or(bias),
             output_bias: family.qkv_bias.is_none() && bias,
         },
-        swiglu: SwigluConfig { hidden: needed("intermediate_size")? },
+        delta: None,
+        conv: None,
+        channel: ChannelConfig { kind: ChannelKind::Swiglu, hidden: needed("intermediate_size")? },
     };
     config.validate()?;
     Ok((family, config))
@@ -103,15 +113,24 @@ pub(crate) fn to_config_json(
     dtype: &str,
     ends: (Option<u32>, Option<u32>),
 ) -> Result<Json, Error> {
+    if family.is_own() {
+        return Ok(json!({
+            "architectures": [family.class], "model_type": family.name, "config": config,
+            "bos_token_id": ends.0, "eos_token_id": ends.1, "torch_dtype": dtype,
+        }));
+    }
     let attention = &config.attention;
     let rope = &attention.rope;
-    let expressible = match family.qkv_bias {
-        Some(bias) => attention.qkv_bias == bias && !attention.output_bias,
-        None => attention.qkv_bias == attention.output_bias,
-    };
+    let usual = config.channel.kind == ChannelKind::Swiglu
+        && config.layers.iter().all(|mixer| mixer == MixerKind::Attention);
+    let expressible = usual
+        && match family.qkv_bias {
+            Some(bias) => attention.qkv_bias == bias && !attention.output_bias,
+            None => attention.qkv_bias == attention.output_bias,
+        };
     if !expressible || rope.dimensions.is_some() {
         return Err(Error::Unsupported(format!(
-            "{} cannot state this model's biases or partial rotation",
+            "{} cannot state this model's mixers, channel, biases or partial rotation",
             family.class
         )));
     }
@@ -129,7 +148,7 @@ pub(crate) fn to_config_json(
     let fields = json!({
         "architectures": [family.class], "model_type": family.name,
         "vocab_size": config.vocabulary, "hidden_size": config.width,
-        "intermediate_size": config.swiglu.hidden, "num_hidden_layers": config.layers.len(),
+        "intermediate_size": config.channel.hidden, "num_hidden_layers": config.layers.len(),
         "num_attention_heads": attention.heads, "num_key_value_heads": attention.kv_heads,
         "head_dim": attention.head_dim, "hidden_act": "silu",
         "max_position_embeddings": config.context,

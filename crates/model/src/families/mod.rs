@@ -13,7 +13,7 @@ mod rope;
 
 pub(crate) use gguf::{from_gguf, to_gguf};
 pub(crate) use hf::{from_config_json, to_config_json};
-pub(crate) use names::{gguf_name, hf_name, tensor_names, unexpected};
+pub(crate) use names::{folder_name, gguf_name, tensor_names, unexpected};
 pub(crate) use rope::ROPE_FACTORS;
 
 use crate::Error;
@@ -39,7 +39,22 @@ pub struct Family {
 /// Every family.
 pub static FAMILIES: &[Family] = &[llama::FAMILY, qwen2::FAMILY, qwen3::FAMILY];
 
+/// Architectures of our own: any configuration, saved as it is, weights under our names.
+pub static OWN: Family = Family {
+    name: "gewu",
+    class: "Gewu",
+    gguf_rope: RopeStyle::Half,
+    qk_norm: false,
+    qkv_bias: None,
+    what: "architectures built and trained here",
+};
+
 impl Family {
+    /// Whether it is [`OWN`].
+    pub(crate) fn is_own(&self) -> bool {
+        self.name == OWN.name
+    }
+
     /// The family of that name.
     pub(crate) fn named(name: &str) -> Result<&'static Self, Error> {
         FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
@@ -51,9 +66,10 @@ impl Family {
 
 #[cfg(test)]
 mod tests {
+    use super::names::hf_name;
     use super::*;
     use crate::Config;
-    use crate::config::{AttentionConfig, Layers, RopeConfig, RopeScaling, SwigluConfig};
+    use crate::config::{AttentionConfig, ChannelConfig, ChannelKind, Layers, RopeConfig, RopeScaling};
     use crate::mixers::MixerKind;
 
     pub(super) fn config() -> Config {
@@ -78,7 +94,9 @@ mod tests {
                 qkv_bias: false,
                 output_bias: false,
             },
-            swiglu: SwigluConfig { hidden: 48 },
+            delta: None,
+            conv: None,
+            channel: ChannelConfig { kind: ChannelKind::Swiglu, hidden: 48 },
         }
     }
 
@@ -102,6 +120,21 @@ mod tests {
                 let json = to_config_json(family, &config, "float32", (Some(1), None)).unwrap();
                 let (found, read) = from_config_json(&json, false).unwrap();
                 assert_eq!((found.name, &read), (family.name, &config));
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_of_names_is_what_a_model_asks_for() {
+        for layers in ["attention, delta, conv", "2 x [attention]"] {
+            for kind in [ChannelKind::Swiglu, ChannelKind::Relu2, ChannelKind::None] {
+                let mut config = Config::new(61, 32, 64, Layers::parse(layers).unwrap());
+                config.channel.kind = kind;
+                config.tied_embeddings = false;
+                let parameters = crate::Parameters::random(&config, 0).unwrap();
+                let asked: std::collections::BTreeSet<_> =
+                    parameters.trainable().map(|(name, _)| name.to_string()).collect();
+                assert_eq!(asked, tensor_names(&config).into_iter().collect());
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::Family;
 use crate::Config;
+use crate::config::ChannelKind;
+use crate::mixers::MixerKind;
 
 /// Names outside the blocks: ours, GGUF's, transformers'.
 const GLOBAL: &[[&str; 3]] = &[
@@ -30,6 +33,34 @@ const BLOCK: &[[&str; 3]] = &[
     ["channel.down", "ffn_down.weight", "mlp.down_proj.weight"],
 ];
 
+/// Names inside a delta mixer, in the order they are asked for.
+const DELTA: &[&str] = &[
+    "mixer.query",
+    "mixer.key",
+    "mixer.value",
+    "mixer.gate",
+    "mixer.decay",
+    "mixer.strength",
+    "mixer.output",
+    "mixer.query_conv",
+    "mixer.key_conv",
+    "mixer.value_conv",
+    "mixer.log_rate",
+    "mixer.decay_bias",
+    "mixer.output_norm",
+];
+
+/// Names inside a conv mixer.
+const CONV: &[&str] = &["mixer.input", "mixer.conv", "mixer.output"];
+
+/// The names of a block around those of its mixer.
+fn around(mixer: &'static [&'static str]) -> Vec<&'static str> {
+    let names = BLOCK.iter().map(|row| row[0]);
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        names.filter(|name| !name.starts_with("mixer.")).partition(|name| *name == "mixer_norm");
+    before.into_iter().chain(mixer.iter().copied()).chain(after).collect()
+}
+
 fn translate(ours: &str, column: usize, prefix: &str) -> Option<String> {
     if let Some(row) = GLOBAL.iter().find(|row| row[0] == ours) {
         return Some(row[column].to_string());
@@ -49,6 +80,11 @@ pub(crate) fn hf_name(ours: &str) -> Option<String> {
     translate(ours, 2, "model.layers")
 }
 
+/// The name, in a folder of that family, of the tensor we call `ours`.
+pub(crate) fn folder_name(family: &Family, ours: &str) -> Option<String> {
+    if family.is_own() { Some(ours.to_string()) } else { hf_name(ours) }
+}
+
 /// Our names of all tensors a model of this configuration has, in the order of the forward pass.
 pub(crate) fn tensor_names(config: &Config) -> Vec<String> {
     let attention = &config.attention;
@@ -56,12 +92,19 @@ pub(crate) fn tensor_names(config: &Config) -> Vec<String> {
         "mixer.query_bias" | "mixer.key_bias" | "mixer.value_bias" => attention.qkv_bias,
         "mixer.output_bias" => attention.output_bias,
         "mixer.query_norm" | "mixer.key_norm" => attention.qk_norm,
+        "channel.gate" => config.channel.kind == ChannelKind::Swiglu,
+        name if name.starts_with("channel") => config.channel.kind != ChannelKind::None,
         _ => true,
     };
     let mut names = vec!["embed".to_string()];
-    for index in 0..config.layers.len() {
-        let block = BLOCK.iter().filter(|row| has(row[0]));
-        names.extend(block.map(|row| format!("blocks.{index}.{}", row[0])));
+    for (index, mixer) in config.layers.iter().enumerate() {
+        let block: Vec<&str> = match mixer {
+            MixerKind::Attention => BLOCK.iter().map(|row| row[0]).collect(),
+            MixerKind::Delta => around(DELTA),
+            MixerKind::Conv => around(CONV),
+        };
+        let block = block.into_iter().filter(|name| has(name));
+        names.extend(block.map(|name| format!("blocks.{index}.{name}")));
     }
     names.push("final_norm".into());
     if !config.tied_embeddings {
@@ -74,7 +117,7 @@ pub(crate) fn tensor_names(config: &Config) -> Vec<String> {
 pub(crate) fn unexpected<'n>(
     config: &Config,
     stored: impl Iterator<Item = &'n String>,
-    name: fn(&str) -> Option<String>,
+    name: impl Fn(&str) -> Option<String>,
 ) -> Option<&'n String> {
     let expected: BTreeSet<String> = tensor_names(config).iter().filter_map(|ours| name(ours)).collect();
     let harmless = |stored: &str| {

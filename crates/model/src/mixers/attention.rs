@@ -1,13 +1,13 @@
 //! Softmax attention: projections, optional head norms (Qwen3) and biases (Qwen2), rotation, attention, output.
 
 use burn::tensor::Tensor;
-use ops::{Documents, Heads, KeyValues};
+use ops::{Heads, KeyValues};
 
 use super::{Mixer, Spec, State, StateKind};
 use crate::blocks::{Linear, Scene, vector};
 use crate::hooks::Site;
 use crate::transformer::WeightSource;
-use crate::{Config, Error};
+use crate::{Config, Error, Init};
 
 struct Attention {
     query: Linear,
@@ -20,13 +20,21 @@ struct Attention {
     epsilon: f32,
 }
 
+pub(super) const POINTS: &[(Site, &str)] = &[
+    (Site::Query, "query"),
+    (Site::Key, "key"),
+    (Site::Value, "value"),
+    (Site::Pattern, "pattern"),
+    (Site::Mix, "mix"),
+];
+
 fn heads(config: &Config) -> Heads {
     let attention = &config.attention;
     Heads { queries: attention.heads, keys: attention.kv_heads, features: attention.head_dim }
 }
 
-pub(super) fn state(config: &Config) -> State {
-    State::KeyValues(KeyValues::new(heads(config)))
+pub(super) fn state(config: &Config) -> Result<State, Error> {
+    Ok(State::KeyValues(KeyValues::new(heads(config))))
 }
 
 pub(super) fn build(
@@ -37,17 +45,18 @@ pub(super) fn build(
     let heads = heads(config);
     let (wide, narrow) = (heads.queries * heads.features, heads.keys * heads.features);
     let (width, attention) = (config.width, &config.attention);
-    let mut linear = |name: &str, rows, columns, bias| {
-        Linear::load(weights, &format!("{prefix}.{name}"), rows, columns, bias)
+    let mut linear = |name: &str, rows, columns, bias, init| {
+        Linear::load(weights, &format!("{prefix}.{name}"), rows, columns, bias, init)
     };
-    let query = linear("query", wide, width, attention.qkv_bias)?;
-    let key = linear("key", narrow, width, attention.qkv_bias)?;
-    let value = linear("value", narrow, width, attention.qkv_bias)?;
-    let output = linear("output", width, wide, attention.output_bias)?;
+    let query = linear("query", wide, width, attention.qkv_bias, Init::projection(width))?;
+    let key = linear("key", narrow, width, attention.qkv_bias, Init::projection(width))?;
+    let value = linear("value", narrow, width, attention.qkv_bias, Init::projection(width))?;
+    let output_init = Init::output(wide, config.layers.len());
+    let output = linear("output", width, wide, attention.output_bias, output_init)?;
     let head_norms = match attention.qk_norm {
         true => Some((
-            vector(weights, &format!("{prefix}.query_norm"), heads.features)?,
-            vector(weights, &format!("{prefix}.key_norm"), heads.features)?,
+            vector(weights, &format!("{prefix}.query_norm"), heads.features, Init::Constant(1.0))?,
+            vector(weights, &format!("{prefix}.key_norm"), heads.features, Init::Constant(1.0))?,
         )),
         false => None,
     };
@@ -70,6 +79,7 @@ impl Mixer for Attention {
         Spec {
             state: StateKind::PerToken(2 * keys * features * size_of::<f32>()),
             projection_macs: parts.iter().map(|linear| linear.macs()).sum(),
+            state_macs: 0,
             macs_per_position: 2 * queries * features,
         }
     }
@@ -80,12 +90,14 @@ impl Mixer for Attention {
         state: Option<&mut State>,
         scene: &mut Scene<'_, '_>,
     ) -> Result<Tensor<2>, Error> {
-        let (heads, tokens) = (self.heads, x.dims()[0]);
+        let heads = self.heads;
         let [mut q, mut k, v] = Linear::forward_many([&self.query, &self.key, &self.value], x, scene);
         if let Some((query_norm, key_norm)) = &self.head_norms {
             (q, k) = (self.norm_heads(q, query_norm), self.norm_heads(k, key_norm));
         }
-        let (q, k) = ops::rope_pair(q, k, heads.features, scene.rotation);
+        if let Some(rotation) = scene.rotation {
+            (q, k) = ops::rope_pair(q, k, heads.features, rotation);
+        }
         let (q, k) = (scene.at(Site::Query, q)?, scene.at(Site::Key, k)?);
         let v = scene.at(Site::Value, v)?;
         let parts = scene.listens(Site::Pattern);
@@ -99,11 +111,11 @@ impl Mixer for Attention {
                     ops::cached_attention(q, memory)
                 }
             }
-            None if parts => {
-                let pattern = ops::attention_pattern(q, k, heads, &Documents::single(tokens));
+            _ if parts => {
+                let pattern = ops::attention_pattern(q, k, heads, scene.documents);
                 ops::attention_mix(scene.at_heads(Site::Pattern, pattern)?, v, heads)
             }
-            None => ops::attention(q, k, v, heads, &Documents::single(tokens)),
+            _ => ops::attention(q, k, v, heads, scene.documents),
         };
         let mixed = scene.at(Site::Mix, mixed)?;
         Ok(self.output.forward(mixed, scene))

@@ -3,10 +3,17 @@
 //! To add one: a file here implementing [`Mixer`], a variant of [`MixerKind`], a line in [`MIXERS`].
 
 mod attention;
+mod conv;
+mod delta;
+mod pending;
+mod recurrent;
+
+pub use recurrent::Recurrent;
 
 use burn::tensor::Tensor;
 
 use crate::blocks::Scene;
+use crate::hooks::Site;
 use crate::transformer::WeightSource;
 use crate::{Config, Error};
 
@@ -15,6 +22,10 @@ use crate::{Config, Error};
 pub enum MixerKind {
     /// Softmax attention with grouped keys and values.
     Attention,
+    /// The gated delta rule.
+    Delta,
+    /// A gated short convolution.
+    Conv,
 }
 
 /// Builds the mixer of one block from its weights, whose names start with the given prefix.
@@ -29,17 +40,38 @@ pub struct Entry {
     /// What it is.
     pub about: &'static str,
     build: Build,
-    state: fn(&Config) -> State,
+    state: fn(&Config) -> Result<State, Error>,
+    /// The hook points between its input and its output, in order.
+    points: &'static [(Site, &'static str)],
 }
 
 /// Every mixer.
-pub const MIXERS: &[Entry] = &[Entry {
-    kind: MixerKind::Attention,
-    name: "attention",
-    about: "softmax attention with grouped keys and values, rotary positions",
-    build: attention::build,
-    state: attention::state,
-}];
+pub const MIXERS: &[Entry] = &[
+    Entry {
+        kind: MixerKind::Attention,
+        name: "attention",
+        about: "softmax attention with grouped keys and values, rotary positions",
+        build: attention::build,
+        state: attention::state,
+        points: attention::POINTS,
+    },
+    Entry {
+        kind: MixerKind::Delta,
+        name: "delta",
+        about: "gated delta rule: a matrix per head that decays and replaces what a key finds",
+        build: delta::build,
+        state: delta::state,
+        points: delta::POINTS,
+    },
+    Entry {
+        kind: MixerKind::Conv,
+        name: "conv",
+        about: "gated convolution over a few tokens",
+        build: conv::build,
+        state: conv::state,
+        points: conv::POINTS,
+    },
+];
 
 impl MixerKind {
     /// The mixer of that name (spaces around it are ignored).
@@ -64,6 +96,10 @@ impl MixerKind {
         MIXERS.iter().find(|entry| entry.kind == self).unwrap_or(&MIXERS[0])
     }
 
+    pub(crate) fn points(self) -> &'static [(Site, &'static str)] {
+        self.entry().points
+    }
+
     pub(crate) fn build(
         self,
         config: &Config,
@@ -81,6 +117,8 @@ pub struct Spec {
     pub state: StateKind,
     /// Multiply-adds of its projections for one token.
     pub projection_macs: usize,
+    /// Multiply-adds of its recurrence for one token, one token at a time.
+    pub state_macs: usize,
     /// Multiply-adds more for every position a token looks at.
     pub macs_per_position: usize,
 }
@@ -90,6 +128,8 @@ pub struct Spec {
 pub enum StateKind {
     /// So many bytes for every position; can be truncated exactly.
     PerToken(usize),
+    /// So many bytes, however many positions; returns to marked positions only.
+    Fixed(usize),
 }
 
 /// A sequence mixer.
@@ -115,18 +155,24 @@ pub trait Mixer: Send + Sync {
 pub enum State {
     /// Keys and values of every position.
     KeyValues(ops::KeyValues),
+    /// A fixed number of values.
+    Recurrent(Box<Recurrent>),
 }
 
 impl State {
     /// The state before the first position.
-    pub fn empty(mixer: MixerKind, config: &Config) -> Self {
+    ///
+    /// # Errors
+    /// The configuration lacks the mixer's settings.
+    pub fn empty(mixer: MixerKind, config: &Config) -> Result<Self, Error> {
         (mixer.entry().state)(config)
     }
 
-    /// Forgets everything after the first `positions`.
-    pub fn truncate(&mut self, positions: usize) {
+    /// The state of a recurrent mixer.
+    pub fn recurrent(&self) -> Option<&Recurrent> {
         match self {
-            Self::KeyValues(memory) => memory.truncate(positions),
+            Self::KeyValues(_) => None,
+            Self::Recurrent(memory) => Some(memory),
         }
     }
 
@@ -134,20 +180,10 @@ impl State {
     pub fn bytes(&self) -> usize {
         match self {
             Self::KeyValues(memory) => memory.bytes(),
+            Self::Recurrent(memory) => memory.bytes(),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_kinds_match_one_to_one() {
-        for entry in MIXERS {
-            assert_eq!(entry.kind.name(), entry.name);
-            assert_eq!(MixerKind::named(entry.name).unwrap(), entry.kind);
-        }
-        assert!(MixerKind::named("attention ").is_ok() && MixerKind::named("Attention").is_err());
-    }
-}
+mod tests;

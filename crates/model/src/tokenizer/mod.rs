@@ -4,6 +4,7 @@
 //! (`split`), pieces become tokens (`bpe`), and [`Decoder`] turns tokens back into text as they come.
 
 mod bpe;
+mod build;
 mod decode;
 mod file;
 mod split;

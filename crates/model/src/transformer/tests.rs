@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::config::{AttentionConfig, Layers, SwigluConfig};
+use crate::config::{AttentionConfig, ChannelConfig, ChannelKind, Layers};
 use crate::hooks::points;
 use crate::mixers::MixerKind;
 
@@ -21,15 +21,16 @@ fn noise(name: &str, length: usize) -> Vec<f32> {
 }
 
 impl WeightSource for Made {
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Weight, Error> {
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize, _: Init) -> Result<Weight, Error> {
         let values: Vec<f32> = noise(name, rows * columns).iter().map(|v| v * 0.3).collect();
         let bytes = ops::quant::quantize(self.0, &values).unwrap();
         Ok(Weight::from_bytes(self.0, rows, columns, &bytes).unwrap())
     }
 
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
+    fn vector(&mut self, name: &str, length: usize, _: Init) -> Result<Tensor<1>, Error> {
         let center = if name.contains("norm") { 1.0 } else { 0.0 };
-        Ok(noise(name, length).iter().map(|v| center + v * 0.2).collect())
+        let values: Vec<f32> = noise(name, length).iter().map(|v| center + v * 0.2).collect();
+        Ok(ops::tensor_from(values, [length]))
     }
 }
 
@@ -55,7 +56,9 @@ fn config() -> Config {
             qkv_bias: true,
             output_bias: true,
         },
-        swiglu: SwigluConfig { hidden: 96 },
+        delta: None,
+        conv: None,
+        channel: ChannelConfig { kind: ChannelKind::Swiglu, hidden: 96 },
     }
 }
 

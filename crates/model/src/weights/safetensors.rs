@@ -51,6 +51,13 @@ impl SafeTensors {
         Ok(all)
     }
 
+    /// Reads and checks the header of one file.
+    pub fn file(path: &Path) -> Result<Self, Error> {
+        let mut all = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        all.add(path)?;
+        Ok(all)
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), Error> {
         let access = |source| Error::File { path: path.to_path_buf(), source };
         let invalid =

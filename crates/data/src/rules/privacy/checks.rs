@@ -89,11 +89,10 @@ pub(super) fn card_issuer(digits: &[u8]) -> bool {
 
 /// Whether area, group and serial of a US social security number are in use.
 pub(super) fn ssn(area: u32, group: u32, serial: u32) -> bool {
-    (1..=899).contains(&area)
-        && area != 666
-        && group != 0
-        && serial != 0
-        && (area, group, serial) != (78, 5, 1120)
+    // Numbers that were printed as examples, and those of one digit for each part.
+    let printed = matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999) | (123, 45, 6789));
+    let uniform = area.is_multiple_of(111) && group.is_multiple_of(11) && serial.is_multiple_of(1111);
+    (1..=899).contains(&area) && area != 666 && group != 0 && serial != 0 && !printed && !uniform
 }
 
 /// North American numbering plan: area code and exchange start with 2–9 and are no service codes.
@@ -200,9 +199,9 @@ const DOMAINS: &str = " ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb
     us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw com org net edu gov mil int info biz name pro aero coop museum mobi \
     tel asia cat jobs travel xyz top site online store shop app dev tech cloud email club vip wang ltd group work live \
     life world news blog wiki page link digital agency company software systems network host space website academy bank \
-    finance health media studio design art games example test ";
+    finance health media studio design art games ";
 
-/// Whether a top-level domain exists (`example` and `test` are reserved for examples of addresses).
+/// Whether a top-level domain exists.
 pub(super) fn domain(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     DOMAINS.split_ascii_whitespace().any(|known| known == name)

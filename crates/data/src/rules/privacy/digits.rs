@@ -1,8 +1,8 @@
 //! Forms made of digit groups: phones, cards, social security numbers, IPv4 addresses.
 
-use std::{net::Ipv4Addr, ops::Range};
+use std::ops::Range;
 
-use super::{checks, context, free};
+use super::{addresses, checks, context, free};
 
 /// Most groups looked at.
 const GROUPS: usize = 8;
@@ -52,8 +52,8 @@ fn value(bytes: &[u8], span: &Range<usize>) -> u32 {
 pub(super) fn number(text: &str, run: &Range<usize>) -> Option<(&'static str, Range<usize>)> {
     let bytes = text.as_bytes();
     let groups = Groups::read(bytes, run);
-    if let Some(span) = ipv4(text, &groups) {
-        return Some(("ip_address", span));
+    if let Some(address) = ipv4(text, &groups) {
+        return Some(address);
     }
     if let Some(span) = card(bytes, &groups) {
         return Some(("bank_card", span));
@@ -67,7 +67,7 @@ pub(super) fn number(text: &str, run: &Range<usize>) -> Option<(&'static str, Ra
     Some(("phone", span))
 }
 
-fn ipv4(text: &str, groups: &Groups) -> Option<Range<usize>> {
+fn ipv4(text: &str, groups: &Groups) -> Option<(&'static str, Range<usize>)> {
     let spans = groups.spans.get(..4)?;
     let bytes = text.as_bytes();
     let dots =
@@ -76,25 +76,7 @@ fn ipv4(text: &str, groups: &Groups) -> Option<Range<usize>> {
     if !dots || !free(bytes, &span) {
         return None;
     }
-    let address: Ipv4Addr = text[span.clone()].parse().ok()?;
-    let [a, b, c, d] = address.octets();
-    let reserved = address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_documentation()
-        // The last number of a network, not of a host.
-        || d == 0
-        || a == 0
-        || a >= 224
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && (b == 18 || b == 19))
-        || (a, b, c) == (192, 0, 0);
-    // Four small numbers are a version or a section far more often than an address.
-    let small = address.octets().iter().all(|o| *o < 40);
-    let named = context(text, span.start, &["version", "release", "ver.", "版本", "section", "oid", "rfc"]);
-    let network =
-        bytes.get(span.end) == Some(&b'/') && bytes.get(span.end + 1).is_some_and(u8::is_ascii_digit);
-    (!reserved && !small && !named && !network).then_some(span)
+    Some((addresses::ipv4(text, &span)?, span))
 }
 
 fn card(bytes: &[u8], groups: &Groups) -> Option<Range<usize>> {
@@ -118,9 +100,20 @@ fn card(bytes: &[u8], groups: &Groups) -> Option<Range<usize>> {
         let span = groups.shape(shape, b" -")?;
         let digits: Vec<u8> = bytes[span.clone()].iter().copied().filter(u8::is_ascii_digit).collect();
         // More groups of the same kind: a row of numbers, not a card.
-        let next = shape.len() > 1 && groups.separators.get(shape.len() - 1).is_some();
-        (!next && free(bytes, &span) && checks::card_issuer(&digits) && checks::luhn(&digits)).then_some(span)
+        let next = groups.separators.get(shape.len() - 1).is_some() || after_number(bytes, span.start);
+        let row = shape.len() > 1 && next;
+        (!row && free(bytes, &span) && checks::card_issuer(&digits) && checks::luhn(&digits)).then_some(span)
     })
+}
+
+/// Whether a space and a decimal or hexadecimal number stand before a place.
+fn after_number(bytes: &[u8], start: usize) -> bool {
+    let Some(before) = bytes[..start].strip_suffix(b" ") else { return false };
+    let word = before.iter().rev().take(8).take_while(|b| b.is_ascii_alphanumeric());
+    let (all, digits) = word.fold((true, 0), |(all, digits), b| {
+        (all && b.is_ascii_hexdigit(), digits + usize::from(b.is_ascii_digit()))
+    });
+    all && digits >= 2
 }
 
 fn ssn(text: &str, groups: &Groups) -> Option<Range<usize>> {
@@ -176,6 +169,11 @@ fn chinese_mobile(bytes: &[u8], groups: &Groups) -> Option<Range<usize>> {
     let first = rest.spans.first()?.start;
     let shapes: &[&[usize]] = &[&[11], &[3, 4, 4], &[3, 8], &[7, 4]];
     let span = shapes.iter().find_map(|shape| rest.shape(shape, b" -"))?;
+    // A whole number of mebibytes is the size of something.
+    let size = std::str::from_utf8(&bytes[span.clone()]).ok().and_then(|digits| digits.parse::<u64>().ok());
+    if size.is_some_and(|bytes| bytes.is_multiple_of(1 << 20)) {
+        return None;
+    }
     // A `+` right before the number starts another country's code.
     let foreign = first > 0 && bytes[first - 1] == b'+';
     if foreign || !mobile(bytes, first) {

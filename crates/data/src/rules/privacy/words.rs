@@ -1,43 +1,8 @@
-//! Forms made of letters and digits: e-mail addresses, keys, account and passport numbers, IPv6 addresses.
+//! Forms made of letters and digits: keys, account and passport numbers.
 
-use std::{net::Ipv6Addr, ops::Range};
+use std::ops::Range;
 
 use super::{Finding, checks, context, free};
-
-/// Every e-mail address, in order.
-pub(super) fn emails(text: &str) -> Vec<Finding> {
-    let bytes = text.as_bytes();
-    let mut found: Vec<Finding> = Vec::new();
-    for (at, _) in text.match_indices('@') {
-        let local = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-');
-        let mut start = at - bytes[..at].iter().rev().take(64).take_while(|b| local(b)).count();
-        while start < at && !bytes[start].is_ascii_alphanumeric() && bytes[start] != b'_' {
-            start += 1;
-        }
-        let name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
-        let mut end = at + 1 + bytes[at + 1..].iter().take(253).take_while(|b| name(b)).count();
-        while end > at + 1 && !bytes[end - 1].is_ascii_alphanumeric() {
-            end -= 1;
-        }
-        if start == at || bytes[at - 1] == b'.' || text[start..at].contains("..") {
-            continue;
-        }
-        let domain = &text[at + 1..end];
-        let labels: Vec<&str> = domain.split('.').collect();
-        let proper = labels.len() >= 2
-            && labels
-                .iter()
-                .all(|l| !l.is_empty() && l.len() <= 63 && !l.starts_with('-') && !l.ends_with('-'))
-            && labels.last().is_some_and(|top| checks::domain(top));
-        // `user@host.com` inside an address of a service is a place, not a person.
-        let inside = text[..start].ends_with("://") || &text[start..at] == "git";
-        let joined = found.last().is_some_and(|f| f.span.end > start);
-        if proper && !inside && !joined && bytes.get(end) != Some(&b'_') && bytes.get(end) != Some(&b'@') {
-            found.push(Finding { kind: "email", span: start..end });
-        }
-    }
-    found
-}
 
 /// Every private key block; one that is cut off ends with the text.
 pub(super) fn private_keys(text: &str) -> Vec<Finding> {
@@ -46,7 +11,9 @@ pub(super) fn private_keys(text: &str) -> Vec<Finding> {
     let mut from = 0;
     while let Some(at) = text[from..].find(MARK).map(|at| at + from) {
         let after = at + MARK.len();
-        let head = text[..at].rfind("-----BEGIN ").filter(|head| at - head < 40 && *head >= from);
+        // Looked for close by only, so that a text full of marks takes no longer.
+        let near = text.floor_char_boundary(at.saturating_sub(39)).max(from);
+        let head = text[near..at].rfind("-----BEGIN ").map(|head| near + head);
         let Some(start) = head else {
             from = after;
             continue;
@@ -146,34 +113,4 @@ pub(super) fn passport(text: &str, run: &Range<usize>) -> Option<Range<usize>> {
     let form = digits && matches!((letters, word.len()), (1, 9) | (2, 9) | (0, 9));
     let named = form && context(text, run.start, &["passport", "护照"]);
     (named && free(text.as_bytes(), run)).then(|| run.clone())
-}
-
-/// An IPv6 address that can be a host's.
-pub(super) fn ipv6(text: &str, run: &Range<usize>) -> Option<Range<usize>> {
-    let bytes = text.as_bytes();
-    if run.len() > 4
-        || bytes.get(run.end) != Some(&b':')
-        || !bytes[run.clone()].iter().all(u8::is_ascii_hexdigit)
-    {
-        return None;
-    }
-    if run.start > 0 && matches!(bytes[run.start - 1], b':' | b'.' | b'-' | b'_' | b'/') {
-        return None;
-    }
-    let inside = |b: &u8| b.is_ascii_hexdigit() || *b == b':';
-    let mut end = run.start + bytes[run.start..].iter().take(46).take_while(|b| inside(b)).count();
-    while end > run.start && bytes[end - 1] == b':' {
-        end -= 1;
-    }
-    let span = run.start..end;
-    let address: Ipv6Addr = text.get(span.clone())?.parse().ok()?;
-    let written = &text[span.clone()];
-    let groups = written.split(':').filter(|g| !g.is_empty()).count();
-    let long = written.split(':').any(|g| g.len() >= 3);
-    let first = address.segments()[0];
-    let global = (0x2000..0x4000).contains(&first);
-    let documentation = first == 0x2001 && address.segments()[1] == 0x0db8;
-    let plausible = if written.contains("::") { global && groups >= 3 } else { long && first != 0 };
-    let network = bytes.get(end) == Some(&b'/') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
-    (plausible && !documentation && !network && free(bytes, &span)).then_some(span)
 }

@@ -1,7 +1,10 @@
 //! Measures governance on a generated corpus with known truth, on textbooks and on manual pages; prints one JSON object.
 //!
 //! `cargo run --release -p data --example governance -- [--documents N] [--seed N] [--out DIR] [--textbooks DIR]
-//! [--manual DIR]`. The generated corpus stays in `DIR/corpus` for another tool to run on.
+//! [--manual DIR] [--sample N] [--only manual]`. The generated corpus stays in `DIR/corpus` for another tool to run on.
+//! `--only manual` looks at the manual pages only, `--sample N` shows N of the findings there with their lines.
+
+mod manual_pages;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +32,17 @@ fn main() -> Result<(), Failure> {
     }
     let number = |name: &str, default: u64| options.get(name).map_or(Ok(default), |v| v.parse());
     let (documents, seed) = (number("documents", 20_000)? as usize, number("seed", 1)?);
+    let manual = PathBuf::from(options.get("manual").map_or("/usr/share/man", String::as_str));
+    if let Some(file) = options.get("judge") {
+        write!(std::io::stdout(), "{}", manual_pages::judge(Path::new(file))?)?;
+        return Ok(());
+    }
+    let sample = number("sample", 0)? as usize;
+    if options.get("only").is_some_and(|part| part == "manual") {
+        let result = manual_pages::measure(&manual, sample)?;
+        writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&result)?)?;
+        return Ok(());
+    }
     let out = PathBuf::from(options.get("out").map_or("/tmp/gewu-governance", String::as_str));
     let _ = std::fs::remove_dir_all(&out);
     std::fs::create_dir_all(out.join("corpus"))?;
@@ -53,8 +67,7 @@ fn main() -> Result<(), Failure> {
     let textbooks =
         options.get("textbooks").map_or("../shared/data/openstax-economics/modules", String::as_str);
     result["textbooks"] = books(Path::new(textbooks), &out)?;
-    let manual = options.get("manual").map_or("/usr/share/man", String::as_str);
-    result["manual_pages"] = manual_pages(Path::new(manual))?;
+    result["manual_pages"] = manual_pages::measure(&manual, sample)?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&result)?)?;
     Ok(())
 }
@@ -209,39 +222,4 @@ fn books(folder: &Path, out: &Path) -> Result<Value, Failure> {
         json!({"modules": report.documents_read, "dropped": dropped, "by": report.dropped, "redacted": report.redacted,
         "share": dropped as f64 / report.documents_read as f64}),
     )
-}
-
-/// Findings in manual pages by kind. E-mail addresses there are real; every other finding is shown.
-fn manual_pages(folder: &Path) -> Result<Value, Failure> {
-    let mut bytes = 0_u64;
-    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut shown: Vec<String> = Vec::new();
-    let mut files: Vec<PathBuf> = Vec::new();
-    for section in 1..=8 {
-        let found = data::readers::walk(&folder.join(format!("man{section}")));
-        files.extend(found.into_iter().filter(|f| f.refusal.is_none()).map(|f| f.path));
-    }
-    files.retain(|f| f.extension().is_some_and(|e| e == "gz"));
-    for some in files.chunks(400) {
-        let output = std::process::Command::new("zcat").args(some).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        bytes += text.len() as u64;
-        for finding in privacy::scan(&text) {
-            *kinds.entry(finding.kind).or_default() += 1;
-            if finding.kind != "email" {
-                let line = text[..finding.span.start].rfind('\n').map_or(0, |at| at + 1);
-                let end = text[finding.span.end..].find('\n').map_or(text.len(), |at| at + finding.span.end);
-                shown.push(format!(
-                    "{}: {}",
-                    finding.kind,
-                    text[line..end].chars().take(120).collect::<String>()
-                ));
-            }
-        }
-    }
-    let other: u64 = kinds.iter().filter(|(kind, _)| **kind != "email").map(|(_, count)| count).sum();
-    let step = shown.len().div_ceil(60).max(1);
-    Ok(json!({"pages": files.len(), "megabytes": bytes as f64 / 1e6, "findings": kinds,
-        "other_than_email_per_megabyte": other as f64 * 1e6 / bytes as f64,
-        "shown": shown.iter().step_by(step).collect::<Vec<_>>()}))
 }

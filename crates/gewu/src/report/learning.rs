@@ -1,0 +1,125 @@
+//! The part of the page about what the model learned: closed-book answers before and after, the training's curve.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::page::{both, number, text};
+use super::plot::{self, Curve, Dot};
+
+/// Key of a line of items, and what a reader calls it.
+const LINES: &[(&str, &str)] = &[
+    ("unseen_phrasing", "trained facts, new wordings · 训练过的事实，新问法"),
+    ("never_trained", "facts never trained · 从未训练的事实"),
+];
+
+/// The section; empty if the run did not specialize.
+pub(super) fn section(part: &Value) -> Markup {
+    let (known, training) = (&part["closed_book"], &part["training"]);
+    let mut dots: Vec<Dot> =
+        LINES.iter().map(|(key, label)| before_and_after(&known[key], (*label).into())).collect();
+    dots.push(share(
+        &part["retrieval_never_trained"],
+        "never trained, from the documents · 据文档回答".into(),
+    ));
+    html! {
+        @if let Some(reason) = part["absent"].as_str() {
+            section {
+                h2 { (both("What the model learned", "模型学到了什么")) }
+                p { (both("Nothing", "无")) ": " (reason) }
+            }
+        } @else if !part.is_null() {
+            section {
+                h2 { (both("What the model learned", "模型学到了什么")) }
+                p {
+                    (number(&part["facts"])) " " (both("facts", "条事实")) ", "
+                    (number(&part["examples"])) " " (both("examples", "个样例")) ", "
+                    (number(&training["tokens"])) " " (both("tokens read", "个词元")) ", "
+                    (number(&training["trained_parameters"])) " " (both("trained parameters", "个训练参数"))
+                }
+                p { (both("Asked without the documents; hollow dot: before.", "不看文档作答；空心点：训练前。")) }
+                (plot::dots(&dots))
+                (perplexity(&part["perplexity"]))
+                (loss(&training["losses"]))
+                details {
+                    summary { (both("Some answers", "回答示例")) }
+                    @for sample in part["samples"].as_array().into_iter().flatten() {
+                        article {
+                            p.question { (text(&sample["question"])) }
+                            p {
+                                (both("before", "训练前")) ": " (text(&sample["before"])) " → "
+                                strong { (text(&sample["after"])) } " · "
+                                (both("expected", "应为")) " " (text(&sample["expected"]))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The section of a plain training; empty if there was none.
+pub(super) fn training(part: &Value) -> Markup {
+    let training = &part["training"];
+    html! {
+        @if !part.is_null() {
+            section {
+                h2 { (both("Training", "训练")) }
+                p {
+                    (number(&part["examples"])) " " (both("examples", "个样例")) ", "
+                    (number(&training["steps"])) " " (both("steps", "步")) ", "
+                    (number(&training["tokens"])) " " (both("tokens read", "个词元")) ", "
+                    (number(&training["trained_parameters"])) " " (both("trained parameters", "个训练参数"))
+                }
+                (perplexity(&part["perplexity"]))
+                (loss(&training["losses"]))
+            }
+        }
+    }
+}
+
+/// A share with its interval.
+pub(super) fn share(value: &Value, label: String) -> Dot {
+    let interval = &value["interval"];
+    Dot {
+        label,
+        value: number(&value["share"]),
+        interval: interval["low"].as_f64().zip(interval["high"].as_f64()),
+        note: format!("{:.0} % · n {}", 100.0 * number(&value["share"]), number(&value["n"])),
+        ..Dot::default()
+    }
+}
+
+/// A share after a change, with the share before as a hollow dot.
+pub(super) fn before_and_after(line: &Value, label: String) -> Dot {
+    let after = share(&line["after"], label);
+    let before = line["before"]["share"].as_f64();
+    let note = format!("{:.0} → {}", 100.0 * before.unwrap_or_default(), after.note);
+    Dot { before, note, ..after }
+}
+
+/// What a change cost on a general text.
+pub(super) fn perplexity(value: &Value) -> Markup {
+    html! {
+        @if !value.is_null() {
+            p {
+                (both("Perplexity of a general text", "一般文本的困惑度")) ": "
+                (format!("{:.3} → {:.3} ({:+.2} %)", number(&value["before"]), number(&value["after"]),
+                    100.0 * number(&value["change"])))
+                " · " (text(&value["text"])) ", " (number(&value["tokens"])) " " (both("tokens", "个词元"))
+            }
+        }
+    }
+}
+
+/// The losses of a training.
+pub(super) fn loss(losses: &Value) -> Markup {
+    let points: Vec<(f64, f64)> = losses
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(step, loss)| (step as f64 + 1.0, number(loss)))
+        .collect();
+    plot::curves(&[Curve { label: "loss · 损失".into(), points }], "step · 步")
+}

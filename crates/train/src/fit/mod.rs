@@ -1,0 +1,386 @@
+//! Training on examples: packing, schedule, held-out loss, checkpoints, exact resume.
+
+mod anchor;
+mod batch;
+
+use std::path::{Path, PathBuf};
+
+use ledger::short_hash;
+use model::Parameters;
+use serde::{Deserialize, Serialize};
+
+pub use anchor::Anchor;
+pub use batch::Batch;
+
+use anchor::Held;
+
+use crate::packing::{Packing, Position, windows};
+use crate::{Error, Example, Learner, Schedule};
+
+/// How long a training goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// So many optimizer steps.
+    Steps(usize),
+    /// So many times through the examples.
+    Epochs(usize),
+}
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitOptions {
+    /// When it ends.
+    pub extent: Extent,
+    /// Most tokens of one packed run (one micro-batch); longer examples are cut into windows.
+    pub run_tokens: usize,
+    /// Packed runs per optimizer step.
+    pub micro_batches: usize,
+    /// Peak learning rate.
+    pub rate: f32,
+    /// The rate over the steps.
+    pub schedule: Schedule,
+    /// Decides the order of the examples.
+    pub seed: u64,
+    /// Steps between two measurements of the held-out loss; 0 measures only at the end.
+    pub evaluate_every: usize,
+    /// Where to keep the state, so that a killed training continues exactly.
+    pub checkpoint: Option<PathBuf>,
+    /// Steps between two saved states.
+    pub checkpoint_every: usize,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self {
+            extent: Extent::Epochs(1),
+            run_tokens: 512,
+            micro_batches: 1,
+            rate: 1e-3,
+            schedule: Schedule::default(),
+            seed: 0,
+            evaluate_every: 0,
+            checkpoint: None,
+            checkpoint_every: 100,
+        }
+    }
+}
+
+/// Where a training is, after each step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Mean loss of the step's scored tokens, in nats.
+    pub loss: f32,
+    /// Learning rate of the step.
+    pub rate: f32,
+    /// Global norm of its gradients before clipping.
+    pub gradient_norm: f32,
+    /// The step was skipped because something was not finite.
+    pub skipped: bool,
+    /// Tokens read since the training began.
+    pub tokens: u64,
+    /// Mean held-out loss in nats, in the steps that measure it.
+    pub held_out: Option<f32>,
+}
+
+/// What a training did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Steps done.
+    pub steps: usize,
+    /// Whether all steps were done; otherwise the caller stopped it.
+    pub finished: bool,
+    /// Tokens read.
+    pub tokens: u64,
+    /// Tokens that counted.
+    pub scored: u64,
+    /// Steps skipped because something was not finite.
+    pub skipped: usize,
+    /// Loss of every step.
+    pub losses: Vec<f32>,
+    /// Held-out loss, with the number of steps before it.
+    pub held_out: Vec<(usize, f32)>,
+}
+
+impl Summary {
+    /// Mean loss of the last `count` steps.
+    pub fn recent(&self, count: usize) -> f32 {
+        let last = &self.losses[self.losses.len().saturating_sub(count)..];
+        last.iter().sum::<f32>() / last.len().max(1) as f32
+    }
+}
+
+/// What is saved beside the learner.
+#[derive(Serialize, Deserialize)]
+struct Resume {
+    /// Of the options and examples: a state continues only the training it belongs to.
+    fingerprint: String,
+    position: Position,
+    summary: Summary,
+}
+
+/// Trains on `examples`. `control` sees every step and ends the training by returning `false`; the state is saved
+/// then, too. If the checkpoint folder holds a state of this very training, it continues there, and ends with the
+/// same bits as one that was never interrupted.
+///
+/// # Errors
+/// Options or examples that make no training, a state of another training in the folder, the model's errors.
+pub fn fit(
+    learner: &mut Learner,
+    examples: &[Example],
+    options: &FitOptions,
+    control: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Summary, Error> {
+    fit_measured(learner, examples, &[], options, control)
+}
+
+/// As [`fit_measured`], while the texts of `anchor` keep their log-probabilities.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_anchored(
+    learner: &mut Learner,
+    examples: &[Example],
+    held_out: &[Example],
+    anchor: &Anchor<'_>,
+    options: &FitOptions,
+    control: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Summary, Error> {
+    fit_all(learner, examples, held_out, Some(anchor), options, control)
+}
+
+/// As [`fit`], measuring the loss of `held_out` every `evaluate_every` steps and at the end.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_measured(
+    learner: &mut Learner,
+    examples: &[Example],
+    held_out: &[Example],
+    options: &FitOptions,
+    control: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Summary, Error> {
+    fit_all(learner, examples, held_out, None, options, control)
+}
+
+fn fit_all(
+    learner: &mut Learner,
+    examples: &[Example],
+    held_out: &[Example],
+    anchor: Option<&Anchor<'_>>,
+    options: &FitOptions,
+    control: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Summary, Error> {
+    options.check()?;
+    let mut fingerprint = fingerprint(learner, examples, held_out, options)?;
+    if let Some(Anchor { examples, weight, per_step }) = anchor {
+        let texts = format!("{:?}", examples.iter().map(|example| &example.tokens).collect::<Vec<_>>());
+        fingerprint = short_hash(&[&fingerprint, &texts, &weight.to_string(), &per_step.to_string()]);
+    }
+    // Before any saved state is taken up: the text is held where the training began.
+    let held = Held::new(anchor, learner.parameters(), learner.activation())?;
+    let examples = windows(examples, options.run_tokens);
+    let mut summary = Summary::default();
+    let mut position = Position::default();
+    if let Some(folder) = &options.checkpoint
+        && let Some(extra) = learner.load(folder)?
+    {
+        (position, summary) = resume(folder, extra, &fingerprint)?;
+    }
+    let mut packing = Packing::new(&examples, options.run_tokens, options.seed, position)?;
+    let steps = options.steps(&packing);
+    summary.finished = summary.steps >= steps;
+    while !summary.finished {
+        let step = summary.steps;
+        let rate = options.rate * options.schedule.share(step, steps);
+        let runs: Vec<Batch> = (0..options.micro_batches)
+            .map(|_| Batch::new(packing.next_run().into_iter().map(|index| &examples[index])))
+            .collect();
+        let scored: usize = runs.iter().map(Batch::scored).sum();
+        // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
+        let parts = options.micro_batches + usize::from(held.is_some());
+        let share = parts as f32 / scored.max(1) as f32;
+        let report = learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
+            (Some(run), _) => Ok(run.losses(transformer)?.sum() * share),
+            (None, Some(held)) => Ok(held.penalty(transformer, step)? * parts as f32),
+            (None, None) => Err(Error::Request("a step has as many parts as it was given".into())),
+        })?;
+        summary.steps += 1;
+        summary.finished = summary.steps == steps;
+        summary.tokens += runs.iter().map(|run| run.len() as u64).sum::<u64>();
+        summary.scored += scored as u64;
+        summary.skipped += usize::from(report.skipped);
+        summary.losses.push(report.loss);
+        let due = summary.finished || due(options.evaluate_every, summary.steps);
+        let measured = if due && !held_out.is_empty() {
+            let loss = evaluate(learner, held_out, options.run_tokens)?.mean() as f32;
+            summary.held_out.push((summary.steps, loss));
+            Some(loss)
+        } else {
+            None
+        };
+        let goes_on = control(&Progress {
+            step: summary.steps,
+            steps,
+            loss: report.loss,
+            rate,
+            gradient_norm: report.gradient_norm,
+            skipped: report.skipped,
+            tokens: summary.tokens,
+            held_out: measured,
+        });
+        let stops = summary.finished || !goes_on;
+        if let Some(folder) = &options.checkpoint
+            && (stops || due_checkpoint(options, summary.steps))
+        {
+            let resume = Resume {
+                fingerprint: fingerprint.clone(),
+                position: packing.position(),
+                summary: summary.clone(),
+            };
+            learner.save(folder, &serde_json::to_value(resume).map_err(Error::state(folder))?)?;
+        }
+        if stops {
+            break;
+        }
+    }
+    Ok(summary)
+}
+
+fn due(every: usize, step: usize) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
+
+fn due_checkpoint(options: &FitOptions, step: usize) -> bool {
+    due(options.checkpoint_every, step)
+}
+
+impl FitOptions {
+    fn check(&self) -> Result<(), Error> {
+        let wrong = [
+            (self.run_tokens < 2, "run_tokens must be at least 2"),
+            (self.micro_batches == 0, "micro_batches must be at least 1"),
+            (!(self.rate.is_finite() && self.rate >= 0.0), "rate must be a number of at least 0"),
+        ];
+        match wrong.into_iter().find(|(wrong, _)| *wrong) {
+            Some((_, reason)) => Err(Error::Request(format!("training options: {reason}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn steps(&self, packing: &Packing) -> usize {
+        match self.extent {
+            Extent::Steps(steps) => steps,
+            Extent::Epochs(epochs) => {
+                let runs: usize = (0..epochs).map(|epoch| packing.runs_in(epoch as u64)).sum();
+                runs.div_ceil(self.micro_batches)
+            }
+        }
+    }
+}
+
+/// A hash of everything the result depends on except frozen weights; where and how often states are saved is
+/// no part of it.
+fn fingerprint(
+    learner: &Learner,
+    examples: &[Example],
+    held_out: &[Example],
+    options: &FitOptions,
+) -> Result<String, Error> {
+    let options = FitOptions { checkpoint: None, checkpoint_every: 0, ..options.clone() };
+    let json = |value: Result<String, serde_json::Error>| value.map_err(|e| Error::Request(e.to_string()));
+    let options = json(serde_json::to_string(&options))?;
+    let config = json(serde_json::to_string(learner.parameters().config()))?;
+    let text = |examples: &[Example]| {
+        let mut bytes = Vec::new();
+        for example in examples {
+            for number in [example.tokens.len(), example.scored.start, example.scored.end] {
+                bytes.extend((number as u64).to_le_bytes());
+            }
+            bytes.extend(example.tokens.iter().flat_map(|token| token.to_le_bytes()));
+        }
+        ledger::hash_bytes(bytes)
+    };
+    let activation = format!("{:?}", learner.activation());
+    let parameters = learner.parameters();
+    let mut weights = String::new();
+    for (name, _) in parameters.trainable() {
+        let values = parameters.values(name).unwrap_or_default();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        weights += &ledger::hash_bytes(bytes);
+    }
+    Ok(short_hash(&[&options, &config, &activation, &weights, &text(examples), &text(held_out)]))
+}
+
+fn resume(folder: &Path, extra: serde_json::Value, fingerprint: &str) -> Result<(Position, Summary), Error> {
+    let resume: Resume = serde_json::from_value(extra).map_err(Error::state(folder))?;
+    if resume.fingerprint != fingerprint {
+        return Err(Error::state(folder)(
+            "it belongs to a training with other examples or options; remove the folder or choose another",
+        ));
+    }
+    Ok((resume.position, resume.summary))
+}
+
+/// The loss of examples a model does not learn from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Sum of −ln p over the scored tokens.
+    pub sum: f64,
+    /// Number of them.
+    pub tokens: u64,
+}
+
+impl Evaluation {
+    /// Mean loss in nats; 0 without tokens.
+    pub fn mean(&self) -> f64 {
+        self.sum / self.tokens.max(1) as f64
+    }
+}
+
+/// The loss of `examples` under the learner's weights as they are, packed in order into runs of `run_tokens`.
+///
+/// # Errors
+/// The model's.
+pub fn evaluate(learner: &Learner, examples: &[Example], run_tokens: usize) -> Result<Evaluation, Error> {
+    evaluate_parameters(learner.parameters(), learner.activation(), examples, run_tokens)
+}
+
+/// As [`evaluate`], for parameters that nobody trains.
+///
+/// # Errors
+/// The model's.
+pub fn evaluate_parameters(
+    parameters: &Parameters,
+    activation: model::Activation,
+    examples: &[Example],
+    run_tokens: usize,
+) -> Result<Evaluation, Error> {
+    let transformer = parameters.freeze(activation)?;
+    let examples = windows(examples, run_tokens);
+    let mut evaluation = Evaluation { sum: 0.0, tokens: 0 };
+    let mut rest = examples.as_slice();
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fits = rest.iter().take_while(|example| {
+            tokens += example.tokens.len();
+            tokens <= run_tokens
+        });
+        let (run, after) = rest.split_at(fits.count().max(1));
+        rest = after;
+        let losses = Batch::new(run).losses(&transformer)?;
+        let values = losses.into_data().convert::<f32>();
+        let values = values.as_slice::<f32>().map_err(|error| Error::Request(format!("{error:?}")))?;
+        evaluation.sum += values.iter().map(|value| f64::from(*value)).sum::<f64>();
+        evaluation.tokens += values.len() as u64;
+    }
+    Ok(evaluation)
+}
+
+#[cfg(test)]
+mod tests;

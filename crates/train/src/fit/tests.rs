@@ -1,0 +1,257 @@
+//! Learning lowers the loss; an interrupted training ends with the same bits; broken steps change nothing.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ledger::Stream;
+use model::config::Layers;
+use model::{Config, Parameters};
+
+use super::*;
+use crate::AdamWConfig;
+
+const VOCABULARY: usize = 24;
+
+fn learner(seed: u64) -> Learner {
+    let layers = Layers::parse("2 x [attention]").unwrap();
+    let config = Config::new(VOCABULARY, 16, 64, layers);
+    Learner::new(Parameters::random(&config, seed).unwrap(), &AdamWConfig::default())
+}
+
+/// Texts that count upwards from a random number: easy to learn.
+fn examples(count: usize, seed: u64) -> Vec<Example> {
+    let mut stream = Stream::new(seed, "examples");
+    let text = |stream: &mut Stream| {
+        let (first, length) = (stream.below(VOCABULARY), 4 + stream.below(9));
+        (0..length).map(|at| ((first + at) % VOCABULARY) as u32).collect()
+    };
+    (0..count).map(|_| Example::whole(text(&mut stream))).collect()
+}
+
+fn options(folder: Option<&Path>) -> FitOptions {
+    FitOptions {
+        extent: Extent::Steps(9),
+        run_tokens: 40,
+        micro_batches: 2,
+        rate: 3e-3,
+        schedule: Schedule { warmup: 2, ..Schedule::default() },
+        seed: 4,
+        evaluate_every: 4,
+        checkpoint: folder.map(Path::to_path_buf),
+        checkpoint_every: 2,
+    }
+}
+
+/// The bits of every weight.
+fn bits(learner: &Learner) -> Vec<u32> {
+    let parameters = learner.parameters();
+    let names = parameters.trainable().map(|(name, _)| parameters.values(name).unwrap());
+    names.flatten().map(f32::to_bits).collect()
+}
+
+#[test]
+fn learning_lowers_the_loss() {
+    let mut learner = learner(1);
+    let (train, held_out) = (examples(60, 1), examples(10, 2));
+    let before = evaluate(&learner, &held_out, 40).unwrap();
+    assert!((before.mean() - (VOCABULARY as f64).ln()).abs() < 1.0, "{before:?}");
+    let options = FitOptions { extent: Extent::Epochs(12), rate: 1e-2, ..options(None) };
+    let mut seen = 0;
+    let summary = fit_measured(&mut learner, &train, &held_out, &options, &mut |progress| {
+        seen += 1;
+        assert_eq!(progress.step, seen);
+        assert!(progress.gradient_norm > 0.0 && !progress.skipped);
+        true
+    });
+    let summary = summary.unwrap();
+    assert!(summary.finished && summary.steps == seen && summary.losses.len() == seen);
+    let scored: usize = train.iter().map(|example| example.scored.len()).sum();
+    assert!(summary.scored >= 12 * scored as u64);
+    let (_, after) = *summary.held_out.last().unwrap();
+    assert!(after < 0.5, "held-out loss {} → {after}", before.mean());
+}
+
+#[test]
+fn an_interrupted_training_ends_with_the_same_bits() {
+    let (train, held_out) = (examples(30, 1), examples(5, 2));
+    let mut whole = learner(1);
+    let expected = fit_measured(&mut whole, &train, &held_out, &options(None), &mut |_| true).unwrap();
+    let expected_bits = bits(&whole);
+    for stop in [1, 2, 5, 8] {
+        for killed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = options(Some(folder.path()));
+            let mut first = learner(1);
+            let run = AssertUnwindSafe(|| {
+                fit_measured(&mut first, &train, &held_out, &options, &mut |progress| {
+                    // A kill leaves no chance to save: what is on disk is an older step.
+                    assert!(!(killed && progress.step == stop), "killed");
+                    progress.step < stop
+                })
+            });
+            match catch_unwind(run) {
+                Ok(summary) => assert!(!killed && !summary.unwrap().finished),
+                Err(_) => assert!(killed),
+            }
+            // Rubbish of a write that was cut short.
+            fs::write(folder.path().join("weights.partial"), b"half").ok();
+            fs::write(folder.path().join("moments-0123456789abcdef.safetensors"), b"old").ok();
+            let mut second = learner(1);
+            let summary = fit_measured(&mut second, &train, &held_out, &options, &mut |_| true).unwrap();
+            assert_eq!(summary, expected, "stop {stop}, killed {killed}");
+            assert!(bits(&second) == expected_bits, "weights differ: stop {stop}, killed {killed}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+            // Finished: the next call changes nothing.
+            let mut third = learner(1);
+            assert_eq!(
+                fit_measured(&mut third, &train, &held_out, &options, &mut |_| true).unwrap(),
+                expected
+            );
+            assert!(bits(&third) == expected_bits);
+        }
+    }
+}
+
+#[test]
+fn a_state_of_another_training_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(Some(folder.path()));
+    fit(&mut learner(1), &examples(10, 1), &options, &mut |_| false).unwrap();
+    let error = fit(&mut learner(1), &examples(10, 3), &options, &mut |_| true).unwrap_err();
+    assert!(error.to_string().contains("other examples or options"), "{error}");
+    let error = fit(&mut learner(2), &examples(10, 1), &options, &mut |_| true).unwrap_err();
+    assert!(error.to_string().contains("another"), "{error}");
+    options.rate = 0.5;
+    assert!(fit(&mut learner(1), &examples(10, 1), &options, &mut |_| true).is_err());
+    // A changed byte is noticed.
+    options.rate = 3e-3;
+    let weights = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let weights = weights.into_iter().find(|path| path.to_string_lossy().contains("weights-")).unwrap();
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let error = fit(&mut learner(1), &examples(10, 1), &options, &mut |_| true).unwrap_err();
+    assert!(error.to_string().contains("changed"), "{error}");
+}
+
+#[test]
+fn micro_batches_are_averaged_over_tokens() {
+    let examples = examples(6, 5);
+    let whole = Batch::new(&examples);
+    let parts = [Batch::new(&examples[..2]), Batch::new(&examples[2..])];
+    let scored = whole.scored() as f32;
+    let mut together = learner(1);
+    let one = together.step(1e-2, 1, &mut |t, _| Ok(whole.losses(t)?.sum() / scored)).unwrap();
+    let mut apart = learner(1);
+    let two =
+        apart.step(1e-2, 2, &mut |t, micro| Ok(parts[micro].losses(t)?.sum() * (2.0 / scored))).unwrap();
+    assert!((one.loss - two.loss).abs() < 1e-5 && (one.gradient_norm - two.gradient_norm).abs() < 1e-4);
+    for (name, _) in together.parameters().trainable() {
+        let [a, b] = [&together, &apart].map(|learner| learner.parameters().values(name).unwrap());
+        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Adam's first step has the size of the rate wherever a gradient is clearly not 0.
+        assert!(worst < 2e-3, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn a_step_that_is_not_finite_changes_nothing() {
+    let examples = examples(4, 5);
+    let batch = Batch::new(&examples);
+    let mut learner = learner(1);
+    let before = bits(&learner);
+    let report = learner.step(1e-2, 1, &mut |t, _| Ok(batch.losses(t)?.mean() * f32::NAN)).unwrap();
+    assert!(report.skipped && report.step == 1 && bits(&learner) == before);
+    let report = learner.step(1e-2, 1, &mut |t, _| Ok(batch.losses(t)?.mean() * f32::INFINITY)).unwrap();
+    assert!(report.skipped && bits(&learner) == before);
+    // The next sound step is as if the others had not been.
+    let mut fresh = self::learner(1);
+    let step = |learner: &mut Learner| {
+        learner.step(1e-2, 1, &mut |t, _| Ok(batch.losses(t)?.mean())).unwrap();
+    };
+    step(&mut learner);
+    step(&mut fresh);
+    assert!(bits(&learner) == bits(&fresh) && bits(&learner) != before);
+}
+
+#[test]
+fn clipping_bounds_what_a_step_sees() {
+    let examples = examples(4, 5);
+    let batch = Batch::new(&examples);
+    let layers = Layers::parse("1 x [attention]").unwrap();
+    let config = Config::new(VOCABULARY, 16, 64, layers);
+    let step = |clip_norm, scale: f32| {
+        let optimizer = AdamWConfig { clip_norm, epsilon: 1.0, ..AdamWConfig::default() };
+        let mut learner = Learner::new(Parameters::random(&config, 1).unwrap(), &optimizer);
+        let before = bits(&learner);
+        let report = learner.step(1.0, 1, &mut |t, _| Ok(batch.losses(t)?.mean() * scale)).unwrap();
+        let moved: f64 = before
+            .iter()
+            .zip(bits(&learner))
+            .map(|(a, b)| f64::from(f32::from_bits(*a) - f32::from_bits(b)).powi(2))
+            .sum();
+        (report.gradient_norm, moved.sqrt())
+    };
+    // A large epsilon makes the step follow the gradient's size; decay moves the same in all three.
+    let ((norm, clipped), (large, also_clipped), (_, free)) =
+        (step(Some(0.1), 1.0), step(Some(0.1), 50.0), step(None, 50.0));
+    assert!(norm > 0.1 && (large / norm - 50.0).abs() < 0.5);
+    assert!((clipped - also_clipped).abs() < 1e-3 * clipped, "{clipped} {also_clipped}");
+    assert!(free > 2.0 * clipped);
+}
+
+#[test]
+fn snapshots_go_back() {
+    let batch = Batch::new(&examples(4, 5));
+    let mut learner = learner(1);
+    let step = |learner: &mut Learner| {
+        learner.step(1e-2, 1, &mut |t, _| Ok(batch.losses(t)?.mean())).unwrap();
+    };
+    step(&mut learner);
+    let snapshot = learner.snapshot();
+    step(&mut learner);
+    let after = bits(&learner);
+    learner.restore(&snapshot).unwrap();
+    assert_eq!(learner.steps(), 1);
+    step(&mut learner);
+    assert!(bits(&learner) == after);
+}
+
+#[test]
+fn options_are_checked() {
+    let run = |options: FitOptions| fit(&mut learner(1), &examples(3, 1), &options, &mut |_| true);
+    assert!(run(FitOptions { run_tokens: 1, ..options(None) }).is_err());
+    assert!(run(FitOptions { micro_batches: 0, ..options(None) }).is_err());
+    assert!(run(FitOptions { rate: f32::NAN, ..options(None) }).is_err());
+    assert!(fit(&mut learner(1), &[], &options(None), &mut |_| true).is_err());
+}
+
+#[test]
+fn anchored_text_keeps_its_place_and_continues_exactly() {
+    let (train, general) = (examples(40, 1), {
+        // Text that counts downwards: learning to count upwards makes it unlikely.
+        let down = |from: u32| (0..8).map(|at| (from + 24 - at) % VOCABULARY as u32).collect();
+        (0..6).map(|from| Example::whole(down(3 * from))).collect::<Vec<_>>()
+    });
+    let options = FitOptions { extent: Extent::Steps(40), rate: 1e-2, ..options(None) };
+    let cost = |weight: f32| {
+        let anchor = Anchor { examples: &general, weight, per_step: 2 };
+        let mut learner = learner(1);
+        let before = evaluate(&learner, &general, 40).unwrap().mean();
+        fit_anchored(&mut learner, &train, &[], &anchor, &options, &mut |_| true).unwrap();
+        (evaluate(&learner, &general, 40).unwrap().mean() - before, bits(&learner))
+    };
+    let ((free, _), (held, straight)) = (cost(0.0), cost(4.0));
+    assert!(free > 0.5 && held < 0.5 * free, "free {free}, held {held}");
+    // Stopped half-way and continued from the folder: the text is held where the training began.
+    let folder = tempfile::tempdir().unwrap();
+    let options = FitOptions { checkpoint: Some(folder.path().to_path_buf()), ..options };
+    let anchor = Anchor { examples: &general, weight: 4.0, per_step: 2 };
+    let run = |most: usize| {
+        let mut learner = learner(1);
+        fit_anchored(&mut learner, &train, &[], &anchor, &options, &mut |at| at.step < most).unwrap();
+        bits(&learner)
+    };
+    run(17);
+    assert_eq!(run(usize::MAX), straight);
+}

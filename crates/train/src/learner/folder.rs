@@ -1,0 +1,196 @@
+//! A learner on disk: files named by their content, and one small file that says which of them count.
+//!
+//! `learner.json` is replaced last and in one move, so whatever the moment of a crash it names complete files.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use ledger::{AtomicFile, hash_file, write_atomic};
+use serde::{Deserialize, Serialize};
+
+use super::Learner;
+use crate::Error;
+use crate::adamw::{AdamWConfig, Moments};
+
+const STATE: &str = "learner.json";
+const FORMAT: u32 = 1;
+/// Hexadecimal digits of the hash in a file's name.
+const SHORT: usize = 16;
+
+/// What `learner.json` holds.
+#[derive(Serialize, Deserialize)]
+struct State {
+    format: u32,
+    steps: u64,
+    applied: u64,
+    optimizer: AdamWConfig,
+    /// Names and lengths of the parameters, in order.
+    parameters: Vec<(String, usize)>,
+    weights: Part,
+    moments: Part,
+    /// What the caller keeps beside the learner.
+    #[serde(default)]
+    extra: serde_json::Value,
+}
+
+/// A file of the folder.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    file: String,
+    blake3: String,
+}
+
+impl Learner {
+    /// Writes everything needed to continue exactly, and `extra` beside it, into `folder` (made if absent). A
+    /// crash at any moment leaves the state before or the state after.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn save(&self, folder: &Path, extra: &serde_json::Value) -> Result<(), Error> {
+        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        let weights = self.write_part(folder, "weights", &mut |path| Ok(self.parameters.save(path)?))?;
+        let moments = self.write_part(folder, "moments", &mut |path| self.write_moments(path))?;
+        let state = State {
+            format: FORMAT,
+            steps: self.steps,
+            applied: self.applied,
+            optimizer: self.optimizer.clone(),
+            parameters: self.layout(),
+            weights,
+            moments,
+            extra: extra.clone(),
+        };
+        let path = folder.join(STATE);
+        let json = serde_json::to_vec_pretty(&state).map_err(Error::state(&path))?;
+        write_atomic(&path, &json)?;
+        remove_others(folder, &[&state.weights.file, &state.moments.file])
+    }
+
+    /// Continues from what [`save`](Self::save) wrote, and returns its `extra`; `None` if the folder holds no
+    /// learner.
+    ///
+    /// # Errors
+    /// The files are damaged, or belong to another model or optimizer; the learner is unchanged then.
+    pub fn load(&mut self, folder: &Path) -> Result<Option<serde_json::Value>, Error> {
+        let path = folder.join(STATE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+        let state: State = serde_json::from_slice(&bytes).map_err(Error::state(&path))?;
+        let differs = [
+            (state.format != FORMAT, "it was written by another version"),
+            (state.parameters != self.layout(), "it belongs to another model, or other weights are trained"),
+            (state.optimizer != self.optimizer, "it was made with other optimizer settings"),
+        ];
+        if let Some((_, reason)) = differs.into_iter().find(|(differs, _)| *differs) {
+            return Err(Error::state(&path)(format!("{reason}; use the same settings or remove the folder")));
+        }
+        let weights = verified(folder, &state.weights)?;
+        let moments = self.read_moments(&verified(folder, &state.moments)?)?;
+        self.parameters.load(&weights)?;
+        self.moments = moments;
+        (self.steps, self.applied) = (state.steps, state.applied);
+        Ok(Some(state.extra))
+    }
+
+    fn layout(&self) -> Vec<(String, usize)> {
+        let trainable = self.parameters.trainable();
+        trainable.map(|(name, shape)| (name.to_string(), shape.iter().product())).collect()
+    }
+
+    /// Writes a file under a temporary name and names it after its content.
+    fn write_part(
+        &self,
+        folder: &Path,
+        kind: &str,
+        write: &mut dyn FnMut(&Path) -> Result<(), Error>,
+    ) -> Result<Part, Error> {
+        let temporary = folder.join(format!("{kind}.partial"));
+        write(&temporary)?;
+        let synced = File::open(&temporary).and_then(|file| file.sync_all());
+        synced.map_err(Error::file("write", &temporary))?;
+        let blake3 = hash_file(&temporary)?;
+        let file = format!("{kind}-{}.safetensors", &blake3[..SHORT]);
+        let path = folder.join(&file);
+        fs::rename(&temporary, &path).map_err(Error::file("rename to", &path))?;
+        Ok(Part { file, blake3 })
+    }
+
+    /// Every first and second moment, little-endian f32, parameter by parameter, as two safetensors each.
+    fn write_moments(&self, path: &Path) -> Result<(), Error> {
+        let mut header = serde_json::Map::new();
+        let mut offset = 0;
+        for ((name, length), _) in self.layout().into_iter().zip(&self.moments) {
+            for kind in ["first", "second"] {
+                let end = offset + 4 * length;
+                let entry = serde_json::json!({
+                    "dtype": "F32", "shape": [length], "data_offsets": [offset, end],
+                });
+                header.insert(format!("{name}.{kind}"), entry);
+                offset = end;
+            }
+        }
+        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut file = AtomicFile::create(path)?;
+        let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(Error::file("write", path));
+        write(&(header.len() as u64).to_le_bytes())?;
+        write(&header)?;
+        for values in self.moments.iter().flat_map(|moments| [&moments.first, &moments.second]) {
+            for chunk in values.chunks(1 << 14) {
+                write(&chunk.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
+            }
+        }
+        Ok(file.commit()?)
+    }
+
+    fn read_moments(&self, path: &Path) -> Result<Vec<Moments>, Error> {
+        let bytes = fs::read(path).map_err(Error::file("read", path))?;
+        let file = safetensors::SafeTensors::deserialize(&bytes).map_err(Error::state(path))?;
+        let read = |name: String, length: usize| -> Result<Vec<f32>, Error> {
+            let tensor = file.tensor(&name).map_err(Error::state(path))?;
+            let data = tensor.data();
+            if tensor.dtype() != safetensors::Dtype::F32 || data.len() != 4 * length {
+                return Err(Error::state(path)(format!("`{name}` does not hold {length} f32 numbers")));
+            }
+            Ok(data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        };
+        self.layout()
+            .into_iter()
+            .map(|(name, length)| {
+                let first = read(format!("{name}.first"), length)?;
+                let second = read(format!("{name}.second"), length)?;
+                Ok(Moments { first, second })
+            })
+            .collect()
+    }
+}
+
+/// The file of a part, if its content is what was recorded.
+fn verified(folder: &Path, part: &Part) -> Result<PathBuf, Error> {
+    let path = folder.join(&part.file);
+    if hash_file(&path)? != part.blake3 {
+        return Err(Error::state(&path)("its content changed since it was written; remove the folder"));
+    }
+    Ok(path)
+}
+
+/// Removes the files of earlier states and of interrupted writes.
+fn remove_others(folder: &Path, keep: &[&String]) -> Result<(), Error> {
+    let keep: BTreeSet<&str> = keep.iter().map(|name| name.as_str()).collect();
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
+        let path = entry.map_err(Error::file("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let ours = ["weights", "moments"].iter().any(|kind| {
+            name == format!("{kind}.partial")
+                || (name.starts_with(&format!("{kind}-")) && name.ends_with(".safetensors"))
+        });
+        if ours && !keep.contains(name.as_str()) {
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}

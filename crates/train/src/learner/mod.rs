@@ -1,0 +1,206 @@
+//! Parameters with an optimizer: one step, a snapshot to go back to, a folder to continue from.
+
+mod folder;
+
+use burn::tensor::Tensor;
+use model::{Activation, Parameters, Transformer};
+
+use crate::Error;
+use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays, global_norm};
+
+/// A model that learns: its parameters, the moments of AdamW and the counters of steps.
+pub struct Learner {
+    parameters: Parameters,
+    optimizer: AdamWConfig,
+    activation: Activation,
+    /// In the order of [`Parameters::trainable`].
+    moments: Vec<Moments>,
+    steps: u64,
+    applied: u64,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StepReport {
+    /// Number of this step, from 1; skipped ones count.
+    pub step: u64,
+    /// Mean of the losses of the micro-batches.
+    pub loss: f32,
+    /// Global norm of the averaged gradients, before clipping.
+    pub gradient_norm: f32,
+    /// The loss or the norm was not finite: nothing was changed.
+    pub skipped: bool,
+}
+
+/// A copy of everything that changes, in memory.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    values: Vec<Vec<f32>>,
+    moments: Vec<Moments>,
+    steps: u64,
+    applied: u64,
+}
+
+impl Learner {
+    /// A learner before its first step; its linear operations run in f32.
+    pub fn new(parameters: Parameters, optimizer: &AdamWConfig) -> Self {
+        let moments = parameters.trainable().map(|(_, shape)| Moments::zeros(shape.iter().product()));
+        let moments = moments.collect();
+        let optimizer = optimizer.clone();
+        Self { parameters, optimizer, activation: Activation::F32, moments, steps: 0, applied: 0 }
+    }
+
+    /// How the linear operations of the following steps treat their input: f32, or the faster bf16.
+    #[must_use]
+    pub fn with_activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The parameters, and an end of learning.
+    pub fn into_parameters(self) -> Parameters {
+        self.parameters
+    }
+
+    /// How the linear operations treat their input.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The settings of the optimizer.
+    pub fn optimizer(&self) -> &AdamWConfig {
+        &self.optimizer
+    }
+
+    /// Steps so far, skipped ones included.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// One optimizer step at learning rate `rate`. `loss(transformer, micro)` returns the loss `[1]` of each of
+    /// `micro_batches`; the gradients are averaged, and scaled down if their global norm exceeds the clipping
+    /// norm. A loss or norm that is not finite changes nothing but the count of steps.
+    ///
+    /// # Errors
+    /// Settings that make no step, and the errors of `loss`; nothing is changed then.
+    pub fn step(
+        &mut self,
+        rate: f32,
+        micro_batches: usize,
+        loss: &mut dyn FnMut(&Transformer, usize) -> Result<Tensor<1>, Error>,
+    ) -> Result<StepReport, Error> {
+        self.optimizer.validate()?;
+        if micro_batches == 0 || !(rate.is_finite() && rate >= 0.0) {
+            return Err(Error::Request(format!(
+                "a step needs at least one micro-batch and a rate of at least 0: got {micro_batches}, {rate}"
+            )));
+        }
+        let (sums, total) = self.gradients(micro_batches, loss)?;
+        let share = 1.0 / micro_batches as f64;
+        let norm = global_norm(sums.iter().flatten().map(Vec::as_slice)) * share;
+        let loss = (total * share) as f32;
+        self.steps += 1;
+        let skipped = !(loss.is_finite() && norm.is_finite());
+        if !skipped {
+            self.applied += 1;
+            let clip = self.optimizer.clip_norm.map_or(f64::INFINITY, f64::from);
+            let scale = if norm > clip { clip / norm } else { 1.0 };
+            self.apply(&sums, rate, (scale * share) as f32)?;
+        }
+        Ok(StepReport { step: self.steps, loss, gradient_norm: norm as f32, skipped })
+    }
+
+    /// The summed gradients and losses of the micro-batches.
+    #[allow(clippy::type_complexity)]
+    fn gradients(
+        &self,
+        micro_batches: usize,
+        loss: &mut dyn FnMut(&Transformer, usize) -> Result<Tensor<1>, Error>,
+    ) -> Result<(Vec<Option<Vec<f32>>>, f64), Error> {
+        let tracked = self.parameters.track(self.activation)?;
+        let mut sums: Vec<Option<Vec<f32>>> = Vec::new();
+        let mut total = 0.0;
+        for micro in 0..micro_batches {
+            let loss = loss(tracked.transformer(), micro)?;
+            total += f64::from(value_of(&loss)?);
+            let gradients = tracked.gradients(loss);
+            if micro == 0 {
+                sums = gradients;
+                continue;
+            }
+            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                match (sum.as_mut(), gradient) {
+                    (Some(sum), Some(gradient)) => {
+                        sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
+                    }
+                    (None, gradient) => *sum = gradient,
+                    (Some(_), None) => {}
+                }
+            }
+        }
+        Ok((sums, total))
+    }
+
+    /// Moves every parameter that has a gradient.
+    fn apply(&mut self, gradients: &[Option<Vec<f32>>], rate: f32, scale: f32) -> Result<(), Error> {
+        let trainable: Vec<(String, f32)> = self
+            .parameters
+            .trainable()
+            .map(|(name, shape)| {
+                let decay = if decays(name, shape) { self.optimizer.weight_decay } else { 0.0 };
+                (name.to_string(), decay)
+            })
+            .collect();
+        for (((name, decay), gradient), moments) in trainable.iter().zip(gradients).zip(&mut self.moments) {
+            let Some(gradient) = gradient else { continue };
+            let update = Update { rate, decay: *decay, scale, step: self.applied };
+            let optimizer = &self.optimizer;
+            self.parameters.update(name, |values| adamw(values, gradient, moments, optimizer, update))?;
+        }
+        Ok(())
+    }
+
+    /// A copy to go back to with [`restore`](Self::restore).
+    pub fn snapshot(&self) -> Snapshot {
+        let names = self.parameters.trainable();
+        let values = names.map(|(name, _)| self.parameters.values(name).unwrap_or_default()).collect();
+        Snapshot { values, moments: self.moments.clone(), steps: self.steps, applied: self.applied }
+    }
+
+    /// Goes back to a snapshot of this learner.
+    ///
+    /// # Errors
+    /// The snapshot is of another model; nothing is changed then.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let shapes: Vec<(String, usize)> = self
+            .parameters
+            .trainable()
+            .map(|(name, shape)| (name.to_string(), shape.iter().product()))
+            .collect();
+        let fits = shapes.len() == snapshot.values.len()
+            && shapes.iter().zip(&snapshot.values).all(|((_, length), values)| *length == values.len());
+        if !fits {
+            return Err(Error::Request("the snapshot was taken of another model".into()));
+        }
+        for ((name, _), values) in shapes.iter().zip(&snapshot.values) {
+            self.parameters.update(name, |current| current.copy_from_slice(values))?;
+        }
+        self.moments = snapshot.moments.clone();
+        (self.steps, self.applied) = (snapshot.steps, snapshot.applied);
+        Ok(())
+    }
+}
+
+/// The number in a loss `[1]`.
+fn value_of(loss: &Tensor<1>) -> Result<f32, Error> {
+    let values = loss.clone().into_data().convert::<f32>().try_to_vec::<f32>();
+    match values.as_deref() {
+        Ok([value]) => Ok(*value),
+        _ => Err(Error::Request("a loss must be one number; take the mean or sum of the rows".into())),
+    }
+}
