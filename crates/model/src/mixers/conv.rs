@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::recurrent::{Recurrent, refuse_tracked};
-use super::{Mixer, Spec, State, StateKind, pending};
+use super::recurrent::Recurrent;
+use super::{Mixer, Spec, State, StateKind};
 use crate::blocks::{Linear, Scene, kernel};
 use crate::hooks::Site;
 use crate::transformer::WeightSource;
@@ -65,12 +65,11 @@ impl Mixer for Conv {
         let value = scene.at(Site::Value, part(0) * part(2))?;
         let convolved = match state {
             Some(State::Recurrent(memory)) => {
-                refuse_tracked(value.is_tracked() || self.kernel.is_tracked())?;
-                let (y, rows) = pending::short_conv_step(value, self.kernel.clone(), memory.rows[0].clone());
+                let (y, rows) = ops::short_conv_step(value, self.kernel.clone(), memory.rows[0].clone())?;
                 memory.rows[0] = rows;
                 y
             }
-            _ => pending::short_conv(value, self.kernel.clone(), scene.documents),
+            _ => ops::short_conv(value, self.kernel.clone(), scene.documents),
         };
         let mixed = scene.at(Site::Mix, part(1) * convolved)?;
         Ok(self.output.forward(mixed, scene))

@@ -2,8 +2,6 @@
 
 use burn::tensor::Tensor;
 
-use crate::Error;
-
 /// The memory of one recurrent block. Cloning shares it: a step makes new tensors and leaves the old ones alone.
 #[derive(Clone, Debug)]
 pub struct Recurrent {
@@ -34,14 +32,5 @@ impl Recurrent {
     pub fn values(&self) -> Vec<f32> {
         let rows = self.rows.iter().flat_map(|rows| ops::values_of(rows.clone()));
         rows.chain(self.memory.iter().flat_map(|memory| ops::values_of(memory.clone()))).collect()
-    }
-}
-
-/// Refuses a tracked tensor that would enter a memory: its gradient would be cut there.
-pub(super) fn refuse_tracked(tracked: bool) -> Result<(), Error> {
-    if tracked {
-        Err(ops::Error::Tracked { operation: "a recurrence over a remembered state" }.into())
-    } else {
-        Ok(())
     }
 }
