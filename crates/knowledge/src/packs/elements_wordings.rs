@@ -18,7 +18,7 @@ const fn w(
 pub(crate) const WORDINGS: &[Wordings] = &[
     w("elements.symbol",
         &["Which symbol stands for {e}?", "How is {e} abbreviated in the periodic table?", "What is the symbol for {e}?", "Write the symbol of {e}.", "Give the element symbol of {e}."],
-        &["Chemists write {e} with which symbol?", "What abbreviation does the periodic table use for {e}?"],
+        &["Chemists write {e} with which symbol?", "Which abbreviation stands for {e} in the periodic table?"],
         &["Which element has the symbol {v}?", "What element does the symbol {v} stand for?", "{v} is the symbol of which element?"],
         (&["{e}的符号是什么？"], &["{e}用什么符号表示？"])),
     w("elements.discovery_year",

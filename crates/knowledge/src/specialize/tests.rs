@@ -90,19 +90,20 @@ fn prose_gives_no_held_out_fact_away() {
 }
 
 #[test]
-fn every_wording_of_a_fact_is_answered_by_look_up() {
+fn no_wording_of_a_fact_is_answered_with_another_value() {
     let (_dir, pack) = pack(&elements());
     let options = SpecializeOptions { facts: 100, held_out: 4, evaluation: 500, wordings: 99, ..options() };
     let made = compile(&pack, &options).unwrap();
     let mut wrong = Vec::new();
-    let questions = made.items().filter(|i| i.form == Form::Question);
-    for item in questions.clone() {
+    let questions: Vec<&Item> = made.items().filter(|i| i.form == Form::Question).collect();
+    for item in &questions {
         let answer = look_up(&pack, &item.question.text, &AskOptions::default()).unwrap();
-        if crate::question_grade(&item.question, &answer) != Verdict::Correct {
+        // Look-up may not know a wording; what it may not do is take it for a question about something else.
+        if crate::question_grade(&item.question, &answer) == Verdict::Wrong {
             wrong.push(format!("{} | {} | {}", item.question.text, item.question.answer, answer.text));
         }
     }
-    assert!(wrong.len() * 50 <= questions.count(), "{wrong:#?}");
+    assert!(wrong.len() * 50 <= questions.len(), "{wrong:#?}");
 }
 
 #[test]
