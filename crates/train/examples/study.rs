@@ -22,7 +22,7 @@ fn main() -> Result<(), Failure> {
     let started = Instant::now();
     let mut show = |progress: &Progress| {
         let seconds = started.elapsed().as_secs_f64();
-        if progress.step % 25 == 0 || progress.held_out.is_some() {
+        if progress.step.is_multiple_of(25) || progress.held_out.is_some() {
             println!(
                 "{seconds:7.1} s  step {:5} of {}  loss {:.4}  rate {:.5}  norm {:.3}  {:.0} tokens/s{}{}",
                 progress.step,

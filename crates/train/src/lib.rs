@@ -25,8 +25,8 @@ pub use adamw::{AdamWConfig, decays};
 pub use error::Error;
 pub use example::{Example, chat_example};
 pub use fit::{
-    Anchor, Batch, Evaluation, Extent, FitOptions, Progress, Summary, evaluate, evaluate_parameters, fit,
-    fit_anchored, fit_measured,
+    Anchor, Batch, Evaluation, Extent, FitOptions, Progress, Sequence, Summary, evaluate,
+    evaluate_parameters, fit, fit_anchored, fit_measured,
 };
 pub use learner::{Learner, Snapshot, StepReport};
 pub use schedule::{Schedule, Shape};

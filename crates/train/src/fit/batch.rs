@@ -5,6 +5,9 @@ use model::{Hooks, Packed, Transformer};
 
 use crate::{Error, Example};
 
+/// A document, and after which of its rows which token is expected.
+pub type Sequence = (Vec<u32>, Vec<(usize, u32)>);
+
 /// A packed run: the tokens, and after which rows which tokens are expected.
 pub struct Batch {
     packed: Packed,
@@ -29,7 +32,7 @@ impl Batch {
 
     /// Packs documents whose expected tokens are given apart: after which row (counted within the document)
     /// which token.
-    pub fn of_queries(documents: &[(Vec<u32>, Vec<(usize, u32)>)]) -> Self {
+    pub fn of_queries(documents: &[Sequence]) -> Self {
         let (mut tokens, mut rows, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
         for (document, queries) in documents {

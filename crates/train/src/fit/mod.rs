@@ -10,7 +10,7 @@ use model::Parameters;
 use serde::{Deserialize, Serialize};
 
 pub use anchor::Anchor;
-pub use batch::Batch;
+pub use batch::{Batch, Sequence};
 
 use anchor::Held;
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sequence, Training};
-use crate::{Batch, Error, Learner, Progress};
+use super::Training;
+use crate::{Batch, Error, Learner, Progress, Sequence};
 
 /// When a stage ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -16,10 +16,7 @@ pub use curriculum::Curriculum;
 use model::config::Layers;
 use model::{Config, Parameters, Transformer};
 
-use crate::{Batch, Error, Learner};
-
-/// A sequence, and after which row which token is expected.
-type Sequence = (Vec<u32>, Vec<(usize, u32)>);
+use crate::{Batch, Error, Learner, Sequence};
 
 /// A model of a study.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tasks::Random;
 
 use super::curriculum::{Curriculum, learn};
-use super::{Sequence, Training, Variant, grade, matched, state_bytes};
-use crate::{Error, Progress};
+use super::{Training, Variant, grade, matched, state_bytes};
+use crate::{Error, Progress, Sequence};
 
 /// The task and the models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
