@@ -63,7 +63,7 @@ fn main() -> Result<(), Failure> {
     let tokens = rest.first().map_or(Ok(16), |tokens| tokens.parse())?;
     let reading = Reading::Answer { tokens, end: &end, judge: &verdict };
     let options = RefusalOptions {
-        selection: Selection { stride: 3, ..Selection::default() },
+        selection: Selection { stride: 2, ..Selection::default() },
         ..RefusalOptions::default()
     };
     let study = refusal_study(&tuned, [&fit, &choose, &test], &reading, &options)?;
@@ -77,12 +77,13 @@ fn main() -> Result<(), Failure> {
     let opening = local.tokenizer().decode(&study.openings);
     eprintln!(
         "layer {} (filters {}), openings {opening:?}: refusal {:.2} → {:.2} removed (degenerate {:.2}), controls \
-         {rates:.2?}; beyond control {:?}",
+         {rates:.2?}, projected {:.2}; beyond control {:?}",
         effect.layer,
         study.selected.passes,
         effect.baseline.rate,
         effect.removed.rate,
         effect.removed.degenerate,
+        effect.projected.rate,
         effect.beyond_control
     );
     if let Some(addition) = &effect.addition {

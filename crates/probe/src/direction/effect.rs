@@ -110,6 +110,8 @@ pub struct Effect {
     pub removed: Arm,
     /// With the same amount taken out along random directions.
     pub controls: Vec<Arm>,
+    /// With a random direction removed as the direction is: its own component, which is smaller.
+    pub projected: Arm,
     /// Refusal taken away by the direction, in shares, over prompts.
     pub moved: Estimate,
     /// Refusal taken away by the mean control.
@@ -147,6 +149,7 @@ pub fn measure_effect(
     let removed = measure(refused, &removal(transformer, &unit, &unit))?;
     let controls = random.iter().map(|along| measure(refused, &removal(transformer, along, &unit)));
     let controls = controls.collect::<Result<Vec<_>, Error>>()?;
+    let projected = measure(refused, &removal(transformer, &random[0], &random[0]))?;
     let (moved, moved_by_control, beyond_control) = compare(&baseline, &removed, &controls, -1.0, options)?;
 
     let addition = if answered.is_empty() {
@@ -164,7 +167,17 @@ pub fn measure_effect(
         Some(Addition { baseline, added, controls, beyond_control })
     };
     let layer = direction.layer;
-    Ok(Effect { layer, baseline, removed, controls, moved, moved_by_control, beyond_control, addition })
+    Ok(Effect {
+        layer,
+        baseline,
+        removed,
+        controls,
+        projected,
+        moved,
+        moved_by_control,
+        beyond_control,
+        addition,
+    })
 }
 
 /// How far an arm and the mean control are from the baseline in the direction of `sign`, and the difference.

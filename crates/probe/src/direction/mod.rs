@@ -135,8 +135,8 @@ pub fn refusal_score(logits: &[f32], openings: &[u32]) -> f64 {
     (refuses / (1.0 - refuses)).ln()
 }
 
-/// The tokens with which a refusal opens: those whose mean probability after refused prompts is at least
-/// `least`, and twice that after answered ones; likeliest first.
+/// The tokens with which a refusal opens: those whose mean probability after refused prompts is
+/// `least` more than after answered ones, and a quarter more; likeliest first.
 ///
 /// # Errors
 /// [`Error::Request`] if there is none: the model does not refuse, or does not refuse these prompts only.
@@ -149,7 +149,7 @@ pub fn refusal_openings(
     let (refused, answered) = (mean_opening(transformer, refused)?, mean_opening(transformer, answered)?);
     let mut found: Vec<(u32, f64)> = Vec::new();
     for (token, (p, other)) in refused.iter().zip(&answered).enumerate() {
-        if *p >= least && *p >= 2.0 * other {
+        if *p >= other + least && *p >= 1.25 * other {
             found.push((token as u32, *p));
         }
     }

@@ -49,8 +49,8 @@ pub struct Selected {
     pub baseline: f64,
     /// Every layer tried.
     pub candidates: Vec<Candidate>,
-    /// Whether the choice passes the filters; otherwise it is the best of all that were tried, and a report
-    /// must say so.
+    /// Whether the choice passes the filters; otherwise it is the best compromise of all that were tried, and a
+    /// report must say so.
     pub passes: bool,
 }
 
@@ -108,9 +108,14 @@ pub fn select(
             passes: moved <= selection.most_divergence && added > 0.0,
         });
     }
-    let best = candidates.iter().min_by(|a, b| {
-        b.passes.cmp(&a.passes).then(a.removed.total_cmp(&b.removed)).then(a.layer.cmp(&b.layer))
-    });
+    // Without one that passes, what the removal breaks counts against what it does: a tenth of a nat of
+    // divergence beyond the filter as much as one of the score.
+    let cost = |candidate: &Candidate| {
+        candidate.removed + 10.0 * (candidate.divergence - selection.most_divergence).max(0.0)
+    };
+    let best = candidates
+        .iter()
+        .min_by(|a, b| b.passes.cmp(&a.passes).then(cost(a).total_cmp(&cost(b))).then(a.layer.cmp(&b.layer)));
     let best = best.copied().ok_or_else(|| {
         Error::Request("no layer's difference of means could be tried; give prompts of both kinds".into())
     })?;

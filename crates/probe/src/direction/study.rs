@@ -23,7 +23,7 @@ pub struct PromptSet {
 pub struct RefusalOptions {
     /// The tokens refusals open with, if they are known; otherwise they are found on the prompts.
     pub openings: Option<Vec<u32>>,
-    /// Found: a token whose mean probability after refused prompts is at least this.
+    /// Found: a token whose mean probability after refused prompts is this much above that after answered ones.
     pub opening: f64,
     /// How the layer is chosen.
     pub selection: Selection,
@@ -35,7 +35,7 @@ impl Default for RefusalOptions {
     fn default() -> Self {
         Self {
             openings: None,
-            opening: 0.02,
+            opening: 0.05,
             selection: Selection::default(),
             effect: EffectOptions::default(),
         }

@@ -81,7 +81,7 @@ impl Default for InductionOptions {
             width: 64,
             heads: 4,
             steps: 1500,
-            learned: 0.17,
+            learned: 0.25,
             penalty_steps: 600,
             head_penalty: 1.0,
             batch: 32,
