@@ -183,7 +183,7 @@ fn replay_is_the_models_own_text_and_five_in_a_hundred() {
         ) -> Result<model::Generation, model::Error> {
             assert_eq!((options.temperature, options.top_p, options.max_tokens), (1.0, 1.0, 30));
             // One passage in eight ends at once.
-            let text = if options.seed % 8 == 0 {
+            let text = if options.seed.is_multiple_of(8) {
                 String::new()
             } else {
                 " word".repeat(30) + &options.seed.to_string()
