@@ -95,14 +95,14 @@ fn every_wording_of_a_fact_is_answered_by_look_up() {
     let options = SpecializeOptions { facts: 100, held_out: 4, evaluation: 500, wordings: 99, ..options() };
     let made = compile(&pack, &options).unwrap();
     let mut wrong = Vec::new();
-    let questions = made.items().filter(|i| i.form == Form::Question);
-    for item in questions.clone() {
+    let questions: Vec<_> = made.items().filter(|i| i.form == Form::Question).collect();
+    for item in questions.iter().copied() {
         let answer = look_up(&pack, &item.question.text, &AskOptions::default()).unwrap();
         if crate::question_grade(&item.question, &answer) != Verdict::Correct {
             wrong.push(format!("{} | {} | {}", item.question.text, item.question.answer, answer.text));
         }
     }
-    assert!(wrong.len() * 50 <= questions.count(), "{wrong:#?}");
+    assert!(wrong.len() * 50 <= questions.len(), "{wrong:#?}");
 }
 
 #[test]
