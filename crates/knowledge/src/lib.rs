@@ -7,6 +7,7 @@
 //!   cites or abstains. [`look_up`] is the same without a model.
 //! - [`questions`] generates questions with known answers from a pack; [`evaluate`] measures with retrieval, without
 //!   it, and with the source removed.
+//! - [`merge`](mod@merge) merges tuned checkpoints with each other or with their base.
 //!
 //! To name the columns of a source in questions: a table under `packs/`. To add a unit's spelling: `number.rs`.
 
@@ -21,6 +22,7 @@ mod error;
 mod evaluate;
 mod fact;
 mod lexicon;
+pub mod merge;
 mod number;
 mod pack;
 mod packs;

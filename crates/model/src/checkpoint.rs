@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use crate::config::RopeStyle;
 use crate::families::{self, Family};
 use crate::template::{CHATML, ChatTemplate};
 use crate::tokenizer::{Tokenizer, Vocabulary};
@@ -90,8 +91,19 @@ impl Checkpoint {
         }
     }
 
+    /// Our names of all its tensors, in a fixed order.
+    pub fn tensor_names(&self) -> Vec<String> {
+        families::tensor_names(&self.config)
+    }
+
+    /// [`tensor`](Self::tensor) with query and key rows in the order of `style`, so that checkpoints of different
+    /// kinds can be compared.
+    pub fn tensor_in(&self, ours: &str, style: RopeStyle) -> Result<Tensor, Error> {
+        crate::convert::restyle(ours, self.tensor(ours)?, &self.config, style)
+    }
+
     /// The shape of the tensor we call `ours`, as the header states it.
-    pub(crate) fn shape(&self, ours: &str) -> Result<Vec<usize>, Error> {
+    pub fn shape(&self, ours: &str) -> Result<Vec<usize>, Error> {
         let found = match &self.files {
             Files::Gguf(gguf) => families::gguf_name(ours)
                 .and_then(|name| gguf.tensors.get(&name))

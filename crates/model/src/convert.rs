@@ -39,10 +39,11 @@ pub fn convert(input: &Path, output: &Path, format: Format) -> Result<Conversion
 }
 
 /// Gives the tensor that takes the place of a stored one, by our name and in the checkpoint's order of rows.
-pub(crate) type Replace<'r> = &'r dyn Fn(&str) -> Result<Option<Tensor>, Error>;
+pub type Replace<'r> = &'r dyn Fn(&str) -> Result<Option<Tensor>, Error>;
 
-/// [`convert`] with some tensors replaced.
-pub(crate) fn write(
+/// [`convert`] of an open checkpoint with some tensors replaced, each of the shape of the stored one. The tensors
+/// are asked for and written one at a time; an error of `replace` leaves nothing behind.
+pub fn write(
     checkpoint: &Checkpoint,
     replace: Replace<'_>,
     output: &Path,
@@ -293,7 +294,7 @@ fn recode(tensor: Tensor, format: Format) -> Result<Tensor, Error> {
 }
 
 /// Reorders query and key rows (and biases) when source and target pair other features for the rotation.
-fn restyle(ours: &str, tensor: Tensor, config: &Config, style: RopeStyle) -> Result<Tensor, Error> {
+pub(crate) fn restyle(ours: &str, tensor: Tensor, config: &Config, style: RopeStyle) -> Result<Tensor, Error> {
     let attention = &config.attention;
     let part = ours.rsplit('.').next().unwrap_or_default();
     let rotated = matches!(part, "query" | "key" | "query_bias" | "key_bias" | "query_norm" | "key_norm");

@@ -28,7 +28,7 @@ pub struct Tensor {
 
 impl Tensor {
     /// A tensor of `f32` values.
-    pub(crate) fn from_f32(shape: Vec<usize>, values: &[f32]) -> Self {
+    pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { format: Format::F32, shape, bytes }
     }
