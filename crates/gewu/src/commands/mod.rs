@@ -8,6 +8,7 @@ mod data;
 mod eval;
 mod generate;
 mod list;
+mod merge;
 mod options;
 mod pull;
 mod run;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Generate(generate::Arguments),
     /// Talk to a model in the terminal
     Chat(chat::Arguments),
+    /// Merge checkpoints: linear, SLERP, TIES, DARE, task arithmetic
+    Merge(merge::Arguments),
     /// Write a checkpoint in another format or number type
     Convert(convert::Arguments),
     /// List what is registered: recipes, stages, tasks, rules, readers, types
@@ -60,6 +63,7 @@ impl Command {
             Command::Eval(command) => eval::run(&command),
             Command::Generate(arguments) => generate::run(&arguments),
             Command::Chat(arguments) => chat::run(&arguments),
+            Command::Merge(arguments) => merge::run(&arguments),
             Command::Convert(arguments) => convert::run(&arguments),
             Command::List(arguments) => list::run(&arguments),
             Command::Bench(command) => bench::run(&command),
