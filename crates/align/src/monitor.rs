@@ -1,7 +1,8 @@
 //! Whether a training step was healthy: judged after every step, before the next.
 //!
 //! A step whose loss or gradient is not finite was skipped by the learner. A step whose gradient norm or loss stands
-//! far outside the recent ones is taken back, and so is a course of steps that moved general language too far.
+//! far outside the recent ones is taken back; so is one on pairs of which many are as wrong as others are right, as
+//! flipped labels are, and so is a course of steps that moved general language too far.
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,8 @@ pub struct Limits {
     pub norm_factor: f64,
     /// A loss this many deviations above the median is runaway (deviation: 1.4826 times the median absolute one).
     pub loss_deviations: f64,
+    /// A share of pairs this large whose preference is reversed (below minus half the usual margin) is runaway.
+    pub reversed: f64,
     /// Divergence from the first model on general text, in nats per token, that is runaway.
     pub drift: f64,
     /// Snapshots kept to go back to, beside the one before each step.
@@ -34,6 +37,7 @@ impl Default for Limits {
             warmup: 4,
             norm_factor: 10.0,
             loss_deviations: 8.0,
+            reversed: 0.25,
             drift: 0.25,
             snapshots: 2,
             spacing: 8,
@@ -43,7 +47,7 @@ impl Default for Limits {
 
 /// What the monitor hears of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// The loss.
     pub loss: f64,
     /// The global norm of the gradient before clipping.
@@ -52,6 +56,8 @@ pub struct Facts {
     pub skipped: bool,
     /// Divergence on general text, if it was measured.
     pub drift: Option<f64>,
+    /// How much the preference of every pair changed since the reference, in nats; empty without pairs.
+    pub margins: &'a [f64],
 }
 
 /// What to do about it.
@@ -74,6 +80,8 @@ pub struct Monitor {
     limits: Limits,
     losses: VecDeque<f64>,
     norms: VecDeque<f64>,
+    /// Mean margins of healthy steps on pairs.
+    margins: VecDeque<f64>,
     taken_back: usize,
 }
 
@@ -83,11 +91,17 @@ const PATIENCE: usize = 4;
 impl Monitor {
     /// Nothing seen yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, losses: VecDeque::new(), norms: VecDeque::new(), taken_back: 0 }
+        Self {
+            limits,
+            losses: VecDeque::new(),
+            norms: VecDeque::new(),
+            margins: VecDeque::new(),
+            taken_back: 0,
+        }
     }
 
     /// Judges a step; a healthy one is remembered.
-    pub fn judge(&mut self, facts: &Facts) -> Verdict {
+    pub fn judge(&mut self, facts: &Facts<'_>) -> Verdict {
         if facts.skipped || !facts.loss.is_finite() || !facts.gradient_norm.is_finite() {
             return Verdict::Skipped(format!(
                 "not finite: loss {}, gradient norm {}",
@@ -115,8 +129,13 @@ impl Monitor {
             return Verdict::TakeFarBack(format!("{reason}, {PATIENCE} times in a row"));
         }
         self.taken_back = 0;
-        for (values, value) in [(&mut self.losses, facts.loss), (&mut self.norms, facts.gradient_norm)] {
-            values.push_back(value);
+        let margin = mean(facts.margins);
+        for (values, value) in [
+            (&mut self.losses, Some(facts.loss)),
+            (&mut self.norms, Some(facts.gradient_norm)),
+            (&mut self.margins, margin),
+        ] {
+            values.extend(value);
             if values.len() > self.limits.window {
                 values.pop_front();
             }
@@ -124,7 +143,7 @@ impl Monitor {
         Verdict::Healthy
     }
 
-    fn outlier(&self, facts: &Facts) -> Option<String> {
+    fn outlier(&self, facts: &Facts<'_>) -> Option<String> {
         if self.losses.len() < self.limits.warmup.max(2) {
             return None;
         }
@@ -133,6 +152,18 @@ impl Monitor {
             return Some(format!(
                 "gradient norm {:.3} is more than {} times the median {norm:.3}",
                 facts.gradient_norm, self.limits.norm_factor
+            ));
+        }
+        // The latest margins: they grow all the time.
+        let usual = median(self.margins.iter().rev().take(self.limits.warmup.max(2)).copied());
+        let reversed = facts.margins.iter().filter(|margin| **margin < -0.5 * usual).count();
+        if usual >= LEARNED
+            && reversed as f64 >= self.limits.reversed * facts.margins.len() as f64
+            && reversed > 0
+        {
+            return Some(format!(
+                "{reversed} of {} pairs are reversed against a usual margin of {usual:.2} nats; are labels flipped?",
+                facts.margins.len()
             ));
         }
         let center = median(self.losses.iter().copied());
@@ -147,6 +178,13 @@ impl Monitor {
             )
         })
     }
+}
+
+/// The usual margin in nats from which a reversed pair says something about its label.
+const LEARNED: f64 = 1.0;
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -164,12 +202,12 @@ mod tests {
 
     use super::*;
 
-    fn facts(loss: f64, gradient_norm: f64) -> Facts {
-        Facts { loss, gradient_norm, skipped: false, drift: None }
+    fn facts(loss: f64, gradient_norm: f64) -> Facts<'static> {
+        Facts { loss, gradient_norm, skipped: false, drift: None, margins: &[] }
     }
 
     /// A falling loss with noise, as training has it.
-    fn healthy(step: usize, random: &mut Stream) -> Facts {
+    fn healthy(step: usize, random: &mut Stream) -> Facts<'static> {
         let noise = 0.8 + 0.4 * random.unit();
         facts((0.4 + 2.0 * (-(step as f64) / 20.0).exp()) * noise, 3.0 * noise)
     }
@@ -209,6 +247,21 @@ mod tests {
                 _ => assert_eq!(monitor.judge(&fact), Verdict::Healthy, "{step}"),
             }
         }
+    }
+
+    #[test]
+    fn flipped_labels_are_seen_in_the_margins() {
+        let mut monitor = Monitor::new(Limits::default());
+        let with = |margins: &'static [f64]| Facts { margins, ..facts(1.0, 1.0) };
+        // A margin that is still small, or a single pair that lags behind, is no alarm.
+        for margins in
+            [&[0.1, -0.3, 0.0, 0.2][..], &[0.2, -0.4, 0.3, -0.4], &[1.0, 3.0, 2.0, -0.5], &[4.0; 4]]
+        {
+            assert_eq!(monitor.judge(&with(margins)), Verdict::Healthy);
+        }
+        (0..4).for_each(|_| assert_eq!(monitor.judge(&with(&[4.0, 3.0, 5.0, -1.0])), Verdict::Healthy));
+        let verdict = monitor.judge(&with(&[4.0, 3.0, -5.0, -4.0]));
+        assert!(matches!(&verdict, Verdict::TakeBack(why) if why.contains("2 of 4")), "{verdict:?}");
     }
 
     #[test]

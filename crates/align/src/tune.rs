@@ -75,6 +75,9 @@ pub struct Injection {
     pub fault: Fault,
 }
 
+/// Tokens that open an answer; see [`Options::opening_weight`].
+pub const OPENING: usize = 4;
+
 /// What [`align`] does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -90,6 +93,9 @@ pub struct Options {
     /// One in this many supervised examples begins with the opening of a compliant answer that is not learned: the
     /// refusal (or the answer) has to come after it too. 0 leaves them out.
     pub recovery_every: usize,
+    /// Weight of each of the first [`OPENING`] tokens of an answer in the supervised phase, where it is decided
+    /// whether it is a refusal; 1 is the plain mean over tokens.
+    pub opening_weight: f64,
     /// Weight of staying close to the first model on general text (squared change of log-probability per token).
     pub anchor: f64,
     /// Most tokens in one forward pass; bounds memory.
@@ -109,6 +115,7 @@ impl Default for Options {
             preference: Course { english: 72, chinese: 24, epochs: 1, batch: 8, rate: 1e-4 },
             loss: Loss::default(),
             recovery_every: 6,
+            opening_weight: 4.0,
             anchor: 2.0,
             run_tokens: 640,
             limits: Limits::default(),
@@ -217,7 +224,10 @@ pub fn align(
         stopped: false,
     };
     for phase in [Phase::Supervised, Phase::Preference] {
-        let mut items = items(phase, &writing, options)?;
+        let mut items = match options.course(phase).epochs {
+            0 => Vec::new(),
+            _ => items(phase, &writing, options)?,
+        };
         if phase == Phase::Preference && !items.is_empty() {
             let reference = trainer.learner.parameters().freeze(trainer.learner.activation())?;
             let mut sequences: Vec<&mut Sequence> = items.iter_mut().flat_map(Item::sequences).collect();

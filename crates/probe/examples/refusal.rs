@@ -68,6 +68,7 @@ fn main() -> Result<(), Failure> {
     };
     let study = refusal_study(&tuned, [&fit, &choose, &test], &reading, &options)?;
     eprintln!("{:6.1} s  study", start.elapsed().as_secs_f64());
+    eprintln!("  made by {:?} prompts, chosen by {:?}", study.fit, study.choose);
     for candidate in &study.selected.candidates {
         eprintln!("  {candidate:?}");
     }

@@ -1,5 +1,10 @@
 //! Spectra of small matrices, in f64: eigenvalues of a symmetric matrix, singular values of a dense or low-rank one.
 
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::Matrix;
+use crate::matrix::norm;
+
 /// The eigenvalues of a symmetric `n × n` matrix (row-major), greatest first: Householder's reduction to a
 /// tridiagonal matrix, then bisection on Sturm sequences (Golub and Van Loan, "Matrix Computations", 8.3 and 8.4).
 ///
@@ -98,6 +103,54 @@ pub fn singular_values(rows: usize, columns: usize, values: &[f32]) -> Vec<f64> 
         gram_of_rows(&transposed.chunks_exact(rows).collect::<Vec<_>>())
     };
     roots(symmetric_eigenvalues(rows.min(columns), gram))
+}
+
+/// The `count` greatest singular values of a dense `rows × columns` matrix, greatest first, by a randomized range
+/// finder with one power iteration (Halko, Martinsson and Tropp 2011, arXiv:0909.4061): exact to f32 where the
+/// spectrum falls off before `count`, as a low-rank change does. The random numbers are the same in every call.
+/// A matrix with at most `2 · count` rows or columns takes the exact way.
+///
+/// # Panics
+/// If the number of values does not fit: a fault of the program.
+pub fn leading_singular_values(rows: usize, columns: usize, values: &[f32], count: usize) -> Vec<f64> {
+    assert_eq!(values.len(), rows * columns, "a matrix has rows · columns values");
+    if rows.min(columns) <= 2 * count {
+        let mut all = singular_values(rows, columns, values);
+        all.truncate(count);
+        return all;
+    }
+    let tensor = |values: Vec<f32>, shape: [usize; 2]| {
+        Tensor::<2>::from_data(TensorData::new(values, shape), &Device::flex())
+    };
+    let matrix = tensor(values.to_vec(), [rows, columns]);
+    let mut draws = ledger::Stream::new(0, "probe.range");
+    let sketch: Vec<f32> = (0..columns * count).map(|_| draws.uniform() as f32 - 0.5).collect();
+    let sketched = matrix.clone().matmul(tensor(sketch, [columns, count]));
+    let basis = orthonormal(Matrix::read(sketched.transpose()));
+    let basis = tensor(basis, [count, rows]).matmul(matrix.clone());
+    let basis = orthonormal(Matrix::read(basis.matmul(matrix.clone().transpose())));
+    let projected = Matrix::read(tensor(basis, [count, rows]).matmul(matrix));
+    let projected: Vec<&[f32]> = (0..count).map(|row| projected.row(row)).collect();
+    roots(symmetric_eigenvalues(count, gram_of_rows(&projected)))
+}
+
+/// The rows made orthonormal (Gram and Schmidt, each against the others twice); rows that depend on those before
+/// become zero.
+fn orthonormal(mut rows: Matrix) -> Vec<f32> {
+    for i in 0..rows.rows() {
+        let before = norm(rows.row(i));
+        let mut row = rows.row(i).to_vec();
+        for _ in 0..2 {
+            for j in 0..i {
+                let part = lanes_dot(&row, rows.row(j)) as f32;
+                row.iter_mut().zip(rows.row(j)).for_each(|(value, other)| *value -= part * other);
+            }
+        }
+        let length = norm(&row);
+        let scale = if length > 1e-6 * before { (1.0 / length) as f32 } else { 0.0 };
+        rows.row_mut(i).iter_mut().zip(row).for_each(|(target, value)| *target = value * scale);
+    }
+    rows.values().to_vec()
 }
 
 /// The inner products of all pairs of rows, row-major.
@@ -257,6 +310,32 @@ mod tests {
         let transposed: Vec<f32> =
             (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c)).map(|i| dense[i]).collect();
         near(&singular_values(columns, rows, &transposed), &found, 1e-5);
+    }
+
+    #[test]
+    fn leading_values_agree_with_all_of_them() {
+        // Rank 5 of noise over a floor a thousand times smaller, larger than twice the count in both directions.
+        let (rank, rows, columns, count) = (5, 90, 70, 12);
+        let (a, b, floor) = (noise(5, rank * columns), noise(6, rows * rank), noise(7, rows * columns));
+        let planted = |floor_scale: f32| -> Vec<f32> {
+            let product = |i: usize| -> f32 {
+                (0..rank).map(|k| b[i / columns * rank + k] * a[k * columns + i % columns]).sum()
+            };
+            (0..rows * columns).map(|i| product(i) + floor_scale * floor[i]).collect()
+        };
+        for (scale, tolerance) in [(0.0, 1e-3), (1e-3, 3e-3)] {
+            let values = planted(scale);
+            let found = leading_singular_values(rows, columns, &values, count);
+            let exact = singular_values(rows, columns, &values);
+            near(&found[..rank], &exact[..rank], tolerance);
+            assert!(found.len() == count && found[rank] < 0.03, "{found:?}");
+            assert_eq!(found, leading_singular_values(rows, columns, &values, count));
+        }
+        let small = noise(8, 20 * 70);
+        assert_eq!(leading_singular_values(20, 70, &small, 12), singular_values(20, 70, &small)[..12]);
+        assert!(
+            leading_singular_values(rows, columns, &vec![0.0; rows * columns], 12).iter().all(|v| *v == 0.0)
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Item {
 }
 
 /// General texts learned from in a step.
-const ANCHORS_PER_STEP: usize = 2;
+const ANCHORS_PER_STEP: usize = 1;
 
 /// What one step saw. Means are over the pairs of the batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,14 @@ pub(crate) struct Trainer<'a> {
     anchors: Vec<Sequence>,
 }
 
+/// What a step returns.
+struct Done {
+    record: StepRecord,
+    skipped: bool,
+    tokens: usize,
+    margins: Vec<f64>,
+}
+
 /// Sums over a batch, turned into a [`StepRecord`] at its end.
 #[derive(Default)]
 struct Sums {
@@ -114,14 +122,15 @@ impl<'a> Trainer<'a> {
             let rate = course.rate * schedule.share(step - 1, steps) * slower;
             let fault = self.options.faults.iter().find(|at| at.phase == phase && at.step == step);
             let fault = fault.map(|at| at.fault).filter(|fault| !again || fault.stays());
-            let (mut record, skipped, tokens) =
-                self.step(phase, &batch, rate, fault, self.watched(step, on_beat))?;
-            summary.trained_tokens += tokens;
+            let done = self.step(phase, &batch, rate, fault, self.watched(step, on_beat))?;
+            let mut record = done.record;
+            summary.trained_tokens += done.tokens;
             let facts = Facts {
                 loss: record.loss,
                 gradient_norm: record.gradient_norm,
-                skipped,
+                skipped: done.skipped,
                 drift: record.drift,
+                margins: &done.margins,
             };
             let verdict = monitor.judge(&facts);
             let (mut lost, mut repeat) = (1, !again);
@@ -199,10 +208,11 @@ impl<'a> Trainer<'a> {
         rate: f32,
         fault: Option<Fault>,
         watched: Vec<usize>,
-    ) -> Result<(StepRecord, bool, usize), Error> {
+    ) -> Result<Done, Error> {
         let lengths: Vec<usize> = batch.iter().map(|item| item.tokens()).collect();
         let groups = groups(&lengths, self.options.run_tokens);
-        let scored: usize = batch.iter().map(|item| item.chosen.scored.len()).sum();
+        let opening = self.options.opening_weight;
+        let weights: f64 = batch.iter().map(|item| weight(item.chosen.scored.len(), opening)).sum();
         let flipped = match fault {
             Some(Fault::Flipped(share)) => (share * batch.len() as f64).ceil() as usize,
             _ => 0,
@@ -254,14 +264,20 @@ impl<'a> Trainer<'a> {
             }
             let flips = flipped.saturating_sub(group.start);
             match phase {
-                Phase::Supervised => term.supervised(items, &run, &read, scored),
+                Phase::Supervised => term.supervised(items, &run, &read, opening, weights),
                 Phase::Preference => term.preference(items, &run, &read, &loss, flips, batch.len()),
             }
             Ok(linearized(losses, &read, term.value, &term.slopes))
         })?;
         let record = sums.record(rate, f64::from(report.loss), f64::from(report.gradient_norm));
-        Ok((record, report.skipped, sums.tokens))
+        Ok(Done { record, skipped: report.skipped, tokens: sums.tokens, margins: sums.margins })
     }
+}
+
+/// The weights of an answer's tokens together.
+fn weight(tokens: usize, opening: f64) -> f64 {
+    let first = tokens.min(OPENING);
+    first as f64 * opening + (tokens - first) as f64
 }
 
 /// Sequences of each item of a batch: all have the same kinds.
@@ -280,14 +296,16 @@ struct Term<'a> {
 }
 
 impl Term<'_> {
-    /// The mean loss over the scored tokens of the batch.
-    fn supervised(&mut self, items: &[&Item], run: &Run, read: &[f32], scored: usize) {
-        let slope = self.scale / scored as f64;
+    /// The weighted mean loss over the scored tokens of the batch; `weights` is the sum of all weights.
+    fn supervised(&mut self, items: &[&Item], run: &Run, read: &[f32], opening: f64, weights: f64) {
         for part in &run.parts[..items.len()] {
-            let sum = total(&read[part.clone()]);
-            self.value += slope * sum;
-            self.slopes[part.clone()].fill(slope as f32);
-            self.sums.chosen.0 -= sum;
+            for (place, index) in part.clone().enumerate() {
+                let weight = if place < OPENING { opening } else { 1.0 };
+                let slope = self.scale * weight / weights;
+                self.value += slope * f64::from(read[index]);
+                self.slopes[index] = slope as f32;
+            }
+            self.sums.chosen.0 -= total(&read[part.clone()]);
             self.sums.chosen.1 += part.len();
         }
     }

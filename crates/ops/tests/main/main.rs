@@ -22,7 +22,8 @@ fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
 }
 
 fn quantized(format: Format, seed: u64, rows: usize, columns: usize) -> Weight {
-    let bytes = ops::quant::quantize(format, &noise(seed, rows * columns)).unwrap();
+    let values: Vec<f32> = noise(seed, rows * columns).into_iter().map(|v| 0.5 * v).collect();
+    let bytes = ops::quant::quantize(format, &values).unwrap();
     Weight::from_bytes(format, rows, columns, &bytes).unwrap()
 }
 

@@ -166,7 +166,7 @@ fn gradients_of_a_stack_are_those_of_the_twins() {
             close(body, &value, &values_of(loss.clone()), 1e-6);
             for (i, (got, twin)) in gradients.iter().zip(&twins).enumerate() {
                 let away = distance(got, twin);
-                assert!(away < 1e-5, "{body}, low rank {low_rank}, tensor {i}: off by {away:.1e}");
+                assert!(away < 2e-5, "{body}, low rank {low_rank}, tensor {i}: off by {away:.1e}");
             }
         }
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::error::require;
-use crate::linear_algebra::{low_rank_singular_values, singular_values};
+use crate::linear_algebra::{leading_singular_values, low_rank_singular_values};
+use crate::matrix::{dot, norm};
 
 /// The singular values of a change, summed up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,26 +15,35 @@ pub struct Spectrum {
     pub largest: Vec<f64>,
     /// Share of the squared change in the first 1, 2, 4, 8, 16 directions.
     pub shares: Vec<f64>,
-    /// Exponential of the entropy of the normalized singular values (Roy and Vetterli 2007, "The effective rank").
+    /// Share of the squared change beyond the directions looked at: rounding to another format, for instance.
+    pub rest: f64,
+    /// Exponential of the entropy of the normalized singular values looked at (Roy and Vetterli 2007, "The
+    /// effective rank").
     pub effective_rank: f64,
     /// Squared Frobenius norm over squared greatest singular value (Rudelson and Vershynin 2007).
     pub stable_rank: f64,
 }
 
+/// Directions of a dense change that are looked at: two low-rank changes of the usual sizes, one over the other.
+const DIRECTIONS: usize = 48;
+
 impl Spectrum {
-    /// From singular values, greatest first. Without a change every number is 0.
-    pub fn of(values: &[f64]) -> Self {
-        let (sum, squares) =
-            values.iter().fold((0.0, 0.0), |(sum, squares), value| (sum + value, squares + value * value));
+    /// From the greatest singular values, greatest first, and the squared Frobenius norm. Without a change every
+    /// number is 0.
+    pub fn of(values: &[f64], squares: f64) -> Self {
         let largest: Vec<f64> = values.iter().take(16).copied().collect();
-        if squares <= 0.0 {
-            return Self { largest, shares: vec![0.0; 5], effective_rank: 0.0, stable_rank: 0.0 };
+        let sum: f64 = values.iter().sum();
+        if squares <= 0.0 || sum <= 0.0 {
+            return Self { largest, shares: vec![0.0; 5], rest: 0.0, effective_rank: 0.0, stable_rank: 0.0 };
         }
-        let share = |count: usize| values.iter().take(count).map(|v| v * v).sum::<f64>() / squares;
+        let share = |count: usize| {
+            (values.iter().take(count).map(|value| value * value).sum::<f64>() / squares).min(1.0)
+        };
         let parts = values.iter().map(|value| value / sum).filter(|part| *part > 0.0);
         let entropy: f64 = parts.map(|part| -part * part.ln()).sum();
         Self {
             shares: [1, 2, 4, 8, 16].into_iter().map(share).collect(),
+            rest: 1.0 - share(values.len()),
             effective_rank: entropy.exp(),
             stable_rank: squares / (values[0] * values[0]),
             largest,
@@ -58,14 +68,15 @@ pub struct MatrixChange {
     pub spectrum: Spectrum,
 }
 
-fn matrix_change(name: &str, shape: [usize; 2], base: &[f32], values: &[f64]) -> MatrixChange {
-    let norm = base.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-    let change = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+fn matrix_change(name: &str, shape: [usize; 2], base: &[f32], values: &[f64], squares: f64) -> MatrixChange {
+    let norm = norm(base);
+    let change = squares.sqrt();
     let relative = if norm > 0.0 { change / norm } else { 0.0 };
-    MatrixChange { name: name.into(), shape, norm, change, relative, spectrum: Spectrum::of(values) }
+    MatrixChange { name: name.into(), shape, norm, change, relative, spectrum: Spectrum::of(values, squares) }
 }
 
-/// The change from `base` to `tuned`, two dense matrices of `shape`, row-major.
+/// The change from `base` to `tuned`, two dense matrices of `shape`, row-major; of a large one the spectrum is that
+/// of its 48 strongest directions.
 ///
 /// # Errors
 /// [`Error::Request`] if the numbers of values do not fit the shape.
@@ -80,7 +91,12 @@ pub fn dense_change(
         format!("`{name}`: {} and {} values for a matrix of {shape:?}", base.len(), tuned.len())
     })?;
     let difference: Vec<f32> = tuned.iter().zip(base).map(|(tuned, base)| tuned - base).collect();
-    Ok(matrix_change(name, shape, base, &singular_values(rows, columns, &difference)))
+    let squares = dot(&difference, &difference);
+    let values = match squares > 0.0 {
+        true => leading_singular_values(rows, columns, &difference, DIRECTIONS),
+        false => Vec::new(),
+    };
+    Ok(matrix_change(name, shape, base, &values, squares))
 }
 
 /// The change `scale · B A` of `base` `[rows, columns]`, with `a` `[rank, columns]` and `b` `[rows, rank]`; the
@@ -108,7 +124,9 @@ pub fn low_rank_change(
             )
         },
     )?;
-    Ok(matrix_change(name, shape, base, &low_rank_singular_values(rank, a, b, scale)))
+    let values = low_rank_singular_values(rank, a, b, scale);
+    let squares = values.iter().map(|value| value * value).sum();
+    Ok(matrix_change(name, shape, base, &values, squares))
 }
 
 /// The matrices a block may have.

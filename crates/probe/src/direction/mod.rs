@@ -136,7 +136,7 @@ pub fn refusal_score(logits: &[f32], openings: &[u32]) -> f64 {
 }
 
 /// The tokens with which a refusal opens: those whose mean probability after refused prompts is at least
-/// `least`, and four times that after answered ones; likeliest first.
+/// `least`, and twice that after answered ones; likeliest first.
 ///
 /// # Errors
 /// [`Error::Request`] if there is none: the model does not refuse, or does not refuse these prompts only.
@@ -149,12 +149,13 @@ pub fn refusal_openings(
     let (refused, answered) = (mean_opening(transformer, refused)?, mean_opening(transformer, answered)?);
     let mut found: Vec<(u32, f64)> = Vec::new();
     for (token, (p, other)) in refused.iter().zip(&answered).enumerate() {
-        if *p >= least && *p >= 4.0 * other {
+        if *p >= least && *p >= 2.0 * other {
             found.push((token as u32, *p));
         }
     }
     require(!found.is_empty(), || {
-        "no token opens the answers to refused prompts only: the model does not refuse them".into()
+        "no token opens the answers to refused prompts only: the model refuses none of them, or everything"
+            .into()
     })?;
     found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     Ok(found.into_iter().map(|(token, _)| token).collect())

@@ -50,7 +50,7 @@ pub struct InductionOptions {
     pub steps: usize,
     /// They are when their loss is at most this share of ln(vocabulary).
     pub learned: f64,
-    /// Steps after that, with a penalty on heads; the learning rate falls to zero over their second half.
+    /// Steps after that, with a penalty on heads; it and the learning rate fall to zero over their second half.
     pub penalty_steps: usize,
     /// Strength of that penalty; 0 leaves the heads as they come.
     pub head_penalty: f32,
@@ -74,15 +74,15 @@ impl Default for InductionOptions {
     fn default() -> Self {
         Self {
             seeds: 5,
-            first_seed: 1,
+            first_seed: 11,
             vocabulary: 64,
             length: 64,
             segment: (8, 24),
             width: 64,
             heads: 4,
             steps: 1500,
-            learned: 0.25,
-            penalty_steps: 400,
+            learned: 0.17,
+            penalty_steps: 600,
             head_penalty: 1.0,
             batch: 32,
             rate: 3e-3,

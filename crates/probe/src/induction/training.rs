@@ -54,15 +54,15 @@ pub(super) fn train(
     let mut step = 0;
     while step < last {
         step += 1;
-        let concentrates = matches!(phases, Phases::UntilLearned) && first.is_some();
-        let penalty = if concentrates { options.head_penalty } else { 0.0 };
         let warm = step as f32 / options.warmup.max(1) as f32;
-        // The rate falls over the second half of the second phase, whose end is known by then.
+        // Rate and penalty fall over the second half of the second phase, whose end is known by then.
         let fall = match first {
             Some(_) => (last - step) as f32 / (options.penalty_steps as f32 / 2.0).max(1.0) + 0.01,
             None => 1.0,
         };
         let rate = options.rate * warm.min(fall).min(1.0);
+        let concentrates = matches!(phases, Phases::UntilLearned) && first.is_some();
+        let penalty = if concentrates { options.head_penalty * fall.min(1.0) } else { 0.0 };
         let drawn = sequences(options, options.batch, &mut random);
         let parts: Vec<&[Sequence]> = drawn.chunks(PACKED).collect();
         let report = learner.step(rate, parts.len(), &mut |transformer, part| {

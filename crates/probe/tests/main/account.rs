@@ -11,14 +11,17 @@ use crate::planted::{self, Planted, config, noise, noisy, text};
 #[test]
 fn a_planted_spectrum_is_summed_up() {
     // Two directions of 3 and 4: shares 16/25 and 1, stable rank 25/16.
-    let spectrum = Spectrum::of(&[4.0, 3.0, 0.0]);
+    let spectrum = Spectrum::of(&[4.0, 3.0, 0.0], 25.0);
     assert!((spectrum.shares[0] - 0.64).abs() < 1e-12 && (spectrum.shares[1] - 1.0).abs() < 1e-12);
     assert!((spectrum.stable_rank - 25.0 / 16.0).abs() < 1e-12);
     let p = [4.0_f64 / 7.0, 3.0 / 7.0];
     let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
     assert!((spectrum.effective_rank - entropy.exp()).abs() < 1e-12);
-    assert!((Spectrum::of(&[2.0; 8]).effective_rank - 8.0).abs() < 1e-9);
-    assert_eq!(Spectrum::of(&[0.0, 0.0]).effective_rank, 0.0);
+    // What lies beyond the directions looked at is a share of its own.
+    let part = Spectrum::of(&[4.0], 25.0);
+    assert!((part.rest - 0.36).abs() < 1e-12 && spectrum.rest.abs() < 1e-12);
+    assert!((Spectrum::of(&[2.0; 8], 32.0).effective_rank - 8.0).abs() < 1e-9);
+    assert_eq!(Spectrum::of(&[0.0, 0.0], 0.0).effective_rank, 0.0);
 }
 
 #[test]

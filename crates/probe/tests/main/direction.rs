@@ -103,7 +103,7 @@ fn a_model_without_the_feature_has_no_refusal_to_find() {
     let model = refusing();
     let answered = prompts(8..13, 2, 8);
     let error = refusal_openings(&model, &answered, &prompts(8..13, 7, 8), 0.02).unwrap_err().to_string();
-    assert!(error.contains("does not refuse"), "{error}");
+    assert!(error.contains("refuses none of them"), "{error}");
     assert!(
         differences(&model, &[], &answered).is_err() && differences(&model, &[vec![]], &answered).is_err()
     );
@@ -187,6 +187,16 @@ fn the_study_needs_prompts_of_its_own_for_every_step() {
     let options = RefusalOptions::default();
     let study = refusal_study(&model, [&fit, &choose, &test], &Reading::FirstToken, &options).unwrap();
     assert!(study.holds && study.openings == [1] && study.effect.baseline.outcomes.len() == 11);
+    // A prompt of the wrong kind does not make the direction.
+    let mut mixed = fit.clone();
+    mixed.refused.push(answered[24].clone());
+    let known = RefusalOptions { openings: Some(vec![1]), ..RefusalOptions::default() };
+    let again = refusal_study(&model, [&mixed, &choose, &test], &Reading::FirstToken, &known).unwrap();
+    assert_eq!((again.fit, again.choose, again.openings), ([8, 8], [6, 6], vec![1]));
+    assert!(again.selected == study.selected && again.effect == study.effect);
+    let nothing = RefusalOptions { openings: Some(vec![7]), ..RefusalOptions::default() };
+    let nothing = refusal_study(&model, [&fit, &choose, &test], &Reading::FirstToken, &nothing);
+    assert!(nothing.unwrap_err().to_string().contains("the model refuses 0"));
     let shared = refusal_study(&model, [&fit, &choose, &fit], &Reading::FirstToken, &options);
     assert!(shared.unwrap_err().to_string().contains("share prompts"));
 }
