@@ -6,6 +6,8 @@ use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use crate::attention::composed as attending;
+use crate::delta_rule::composed as recurrence;
+use crate::short_conv::composed as convolution;
 use crate::{Documents, Heads, Rotation, Weight, flex};
 use crate::{cross_entropy as losses, dense, embed as table, low_rank, relu2 as squared};
 use crate::{rms_norm as norm, rope as turn, swiglu as gated};
@@ -81,4 +83,14 @@ pub fn embed(table: Tensor<2>, tokens: &[u32]) -> Tensor<2> {
 pub fn cross_entropy(hidden: Tensor<2>, head: Tensor<2>, targets: &[u32]) -> Tensor<1> {
     let (hidden, head) = (hidden.into_dispatch(), head.into_dispatch());
     Tensor::from_dispatch(losses::composed::<Dispatch>(hidden, head, targets).0)
+}
+
+/// See [`crate::delta_rule`]; `inputs` are q, k, v, g and β.
+pub fn delta_rule(inputs: [Tensor<2>; 5], heads: usize, documents: &Documents) -> Tensor<2> {
+    Tensor::from_dispatch(recurrence::<Dispatch>(inputs.map(Tensor::into_dispatch), heads, documents))
+}
+
+/// See [`crate::short_conv`].
+pub fn short_conv(x: Tensor<2>, weight: Tensor<2>, documents: &Documents) -> Tensor<2> {
+    Tensor::from_dispatch(convolution::<Dispatch>(x.into_dispatch(), weight.into_dispatch(), documents))
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::recurrent::{Recurrent, refuse_tracked};
-use super::{Mixer, Spec, State, StateKind, pending};
+use super::{Mixer, Spec, State, StateKind};
 use crate::blocks::{Linear, Scene, kernel};
 use crate::hooks::Site;
 use crate::transformer::WeightSource;
@@ -66,11 +66,11 @@ impl Mixer for Conv {
         let convolved = match state {
             Some(State::Recurrent(memory)) => {
                 refuse_tracked(value.is_tracked() || self.kernel.is_tracked())?;
-                let (y, rows) = pending::short_conv_step(value, self.kernel.clone(), memory.rows[0].clone());
+                let (y, rows) = ops::short_conv_step(value, self.kernel.clone(), memory.rows[0].clone())?;
                 memory.rows[0] = rows;
                 y
             }
-            _ => pending::short_conv(value, self.kernel.clone(), scene.documents),
+            _ => ops::short_conv(value, self.kernel.clone(), scene.documents),
         };
         let mixed = scene.at(Site::Mix, part(1) * convolved)?;
         Ok(self.output.forward(mixed, scene))

@@ -8,7 +8,7 @@
 use burn::tensor::{Tensor, activation};
 
 use super::recurrent::{Recurrent, refuse_tracked};
-use super::{Mixer, Spec, State, StateKind, pending};
+use super::{Mixer, Spec, State, StateKind};
 use crate::blocks::{Linear, Scene, kernel, vector};
 use crate::config::{DeltaConfig, GateKind};
 use crate::hooks::Site;
@@ -162,12 +162,11 @@ impl Mixer for Delta {
             let convolved = match memory.as_deref_mut() {
                 Some(memory) => {
                     refuse_tracked(part.is_tracked() || kernel.is_tracked())?;
-                    let (y, rows) =
-                        pending::short_conv_step(part, kernel.clone(), memory.rows[index].clone());
+                    let (y, rows) = ops::short_conv_step(part, kernel.clone(), memory.rows[index].clone())?;
                     memory.rows[index] = rows;
                     y
                 }
-                None => pending::short_conv(part, kernel.clone(), scene.documents),
+                None => ops::short_conv(part, kernel.clone(), scene.documents),
             };
             parts.push(activation::silu(convolved));
         }
@@ -185,11 +184,11 @@ impl Mixer for Delta {
                 let tracked = [&q, &k, &v, &g, &beta].iter().any(|part| part.is_tracked());
                 refuse_tracked(tracked)?;
                 let before = memory.memory.take();
-                let (y, after) = pending::delta_rule_step(q, k, v, g, beta, heads, before);
+                let (y, after) = ops::delta_rule_step(q, k, v, g, beta, heads, before)?;
                 memory.memory = Some(after);
                 y
             }
-            None => pending::delta_rule(q, k, v, g, beta, heads, scene.documents),
+            None => ops::delta_rule(q, k, v, g, beta, heads, scene.documents),
         };
         let mixed =
             per_head(mixed, value_dim, |rows| ops::rms_norm(rows, self.output_norm.clone(), self.epsilon));

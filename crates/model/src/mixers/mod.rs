@@ -5,7 +5,6 @@
 mod attention;
 mod conv;
 mod delta;
-mod pending;
 mod recurrent;
 
 pub use recurrent::Recurrent;

@@ -41,6 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(attention());
     cases.extend(linear());
     cases.extend(vocabulary());
+    cases.extend(recurrences());
     cases
 }
 
@@ -274,6 +275,62 @@ fn vocabulary() -> Vec<Case> {
                 vec![losses(&head_twin), losses(&low(&head_twin))]
             },
         ));
+    }
+    cases
+}
+
+/// q, k (rows of length 1), v, g ≤ 0 and β for `heads` heads.
+pub(crate) fn delta_inputs(
+    tokens: usize,
+    heads: usize,
+    keys: usize,
+    values: usize,
+    most: f32,
+) -> Vec<Tensor<2>> {
+    let unit = |x: Tensor<2>| {
+        let rows = x.reshape([tokens * heads, keys]);
+        let length = rows.clone().square().sum_dim(1).sqrt();
+        (rows / length).reshape([tokens, heads * keys])
+    };
+    vec![
+        unit(random(31, [tokens, heads * keys])),
+        unit(random(32, [tokens, heads * keys])),
+        random(33, [tokens, heads * values]),
+        (random(34, [tokens, heads]) - 1.0) * 0.3,
+        (random(35, [tokens, heads]) + 1.0) * (most / 2.0),
+    ]
+}
+
+fn recurrences() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (starts, tokens, heads, keys, values, most) in [
+        (vec![0], 1, 1, 1, 1, 1.0),
+        (vec![0, 1, 34], 70, 2, 8, 5, 1.0),
+        (vec![0, 32], 37, 3, 16, 16, 2.0),
+        (vec![0], 97, 1, 33, 7, 2.0),
+    ] {
+        let [a, b] = [(); 2].map(|()| Documents::new(&starts, tokens));
+        let inputs = |x: &[Tensor<2>]| [0, 1, 2, 3, 4].map(|i| x[i].clone());
+        cases.push(case(
+            format!("delta_rule {a:?}, {heads} × {keys} × {values}"),
+            delta_inputs(tokens, heads, keys, values, most),
+            move |x| {
+                let [q, k, v, g, beta] = inputs(x);
+                vec![ops::delta_rule(q, k, v, g, beta, heads, &a)]
+            },
+            move |x| vec![reference::delta_rule(inputs(x), heads, &b)],
+        ));
+        let [a, b] = [(); 2].map(|()| Documents::new(&starts, tokens));
+        for taps in [1, 2, 4] {
+            let (a, b) = (a.clone(), b.clone());
+            let channels = heads * keys;
+            cases.push(case(
+                format!("short_conv {a:?}, {channels} channels, {taps} taps"),
+                vec![random(41, [tokens, channels]), random(42, [channels, taps])],
+                move |x| vec![ops::short_conv(x[0].clone(), x[1].clone(), &a)],
+                move |x| vec![reference::short_conv(x[0].clone(), x[1].clone(), &b)],
+            ));
+        }
     }
     cases
 }

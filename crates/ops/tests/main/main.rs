@@ -3,6 +3,7 @@
 
 mod cases;
 mod gradients;
+mod recurrences;
 mod stack;
 
 use burn::tensor::Tensor;
@@ -42,7 +43,7 @@ fn every_level_runs_the_same_tests() {
     // The level is chosen once per process, so each runs this test binary again.
     for level in ops::cpu::Level::available() {
         let test = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["gradients::", "stack::"])
+            .args(["gradients::", "stack::", "recurrences::"])
             .env("GEWU_CPU", level.name())
             .output()
             .unwrap();
