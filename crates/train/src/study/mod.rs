@@ -26,12 +26,21 @@ pub struct Variant {
     pub name: String,
     /// Its mixers, in the grammar of [`model::config`].
     pub layers: String,
+    /// Its own peak learning rate: mixers differ in what they bear. Absent: that of the study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f32>,
 }
 
 impl Variant {
-    /// A variant of that name.
+    /// A variant of that name, trained at the rate of the study.
     pub fn new(name: &str, layers: &str) -> Self {
-        Self { name: name.into(), layers: layers.into() }
+        Self { name: name.into(), layers: layers.into(), rate: None }
+    }
+
+    /// The same at a rate of its own.
+    #[must_use]
+    pub fn at_rate(self, rate: f32) -> Self {
+        Self { rate: Some(rate), ..self }
     }
 
     fn layers(&self) -> Result<Layers, Error> {
@@ -56,6 +65,11 @@ pub struct Training {
 }
 
 impl Training {
+    /// The same with the rate of a variant.
+    fn of(&self, variant: &Variant) -> Self {
+        Self { rate: variant.rate.unwrap_or(self.rate), ..self.clone() }
+    }
+
     fn learner(&self, parameters: Parameters) -> Learner {
         let optimizer = crate::AdamWConfig { weight_decay: self.weight_decay, ..Default::default() };
         let activation = if self.bf16 { model::Activation::Bf16 } else { model::Activation::F32 };

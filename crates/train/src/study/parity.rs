@@ -46,10 +46,10 @@ impl Default for ParityOptions {
                 weight_decay: 0.01,
                 step_tokens: 2048,
                 curriculum: Curriculum {
-                    learned_below: 0.02,
-                    stage_steps: 200,
-                    last_steps: 400,
-                    cooldown: 100,
+                    learned_below: 0.005,
+                    stage_steps: 150,
+                    last_steps: 300,
+                    cooldown: 300,
                     warmup: 20,
                 },
                 bf16: false,
@@ -108,7 +108,8 @@ pub fn parity(
     seed: u64,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<ParityResult, Error> {
-    let ParityOptions { length, shorter, factor, training, .. } = options;
+    let ParityOptions { length, shorter, factor, .. } = options;
+    let training = &options.training.of(variant);
     if shorter.iter().chain([length]).any(|length| *length < 2) || *factor == 0 {
         return Err(Error::Request(format!(
             "parity: lengths {shorter:?} and {length} must be at least 2, and the factor ({factor}) at least 1"

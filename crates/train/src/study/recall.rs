@@ -42,16 +42,16 @@ impl Default for RecallOptions {
             values: 128,
             width: 128,
             head_dim: 64,
-            parameters: 500_000,
+            parameters: 450_000,
             tests: 64,
             training: Training {
-                rate: 3e-3,
+                rate: 1e-3,
                 weight_decay: 0.01,
                 step_tokens: 2048,
                 curriculum: Curriculum {
                     learned_below: 0.1,
                     stage_steps: 400,
-                    last_steps: 1200,
+                    last_steps: 800,
                     cooldown: 150,
                     warmup: 20,
                 },
@@ -61,11 +61,11 @@ impl Default for RecallOptions {
     }
 }
 
-/// Attention, the delta rule, and three delta mixers to one attention.
+/// Attention, the delta rule, and three delta mixers to one attention; attention learns at the lowest rate only.
 pub fn variants() -> [Variant; 3] {
     [
-        Variant::new("attention", "4 x [attention]"),
-        Variant::new("delta", "4 x [delta]"),
+        Variant::new("attention", "2 x [attention]"),
+        Variant::new("delta", "2 x [delta]").at_rate(3e-3),
         Variant::new("hybrid 3:1", "1 x [delta, delta, delta, attention]"),
     ]
 }
@@ -111,7 +111,8 @@ pub fn recall(
     seed: u64,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<RecallResult, Error> {
-    let RecallOptions { pairs, easier, keys, values, training, .. } = options;
+    let RecallOptions { pairs, easier, keys, values, .. } = options;
+    let training = &options.training.of(variant);
     if easier.iter().chain([pairs]).any(|pairs| *pairs == 0 || *pairs > *keys as usize) || *values == 0 {
         return Err(Error::Request(format!(
             "recall: {pairs} pairs (before: {easier:?}) need at least as many keys ({keys}) and some values ({values})"
