@@ -1,7 +1,7 @@
 //! Aligns a checkpoint and measures it before and after:
 //! `cargo run --release -p align --example align -- MODEL.gguf [SETTINGS.json] [ADAPTER.safetensors]`.
 //!
-//! SETTINGS.json may hold `options` (`align::Options`), `measure` (`align::measure::MeasureOptions`), `rank`, `alpha`,
+//! SETTINGS.json may hold `options` (`align::Options`), `measure` (`align::measure::MeasureOptions`), `rank`, `alpha`, `first_block`,
 //! `targets`, `before` (measure before training; default true), `texts` and `full`. Prints one JSON object at the end.
 
 use std::path::Path;
@@ -74,6 +74,7 @@ fn main() -> Outcome<()> {
     let mut low_rank = LowRank::default();
     low_rank.rank = settings["rank"].as_u64().map_or(low_rank.rank, |rank| rank as usize);
     low_rank.alpha = settings["alpha"].as_f64().map_or(low_rank.alpha, |alpha| alpha as f32);
+    low_rank.first_block = settings["first_block"].as_u64().unwrap_or(0) as usize;
     if let Some(targets) = settings["targets"].as_array() {
         low_rank.targets = targets.iter().filter_map(|t| t.as_str().map(str::to_string)).collect();
     }

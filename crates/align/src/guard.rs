@@ -5,7 +5,8 @@
 //! reads it, so a judgment costs one dot product (linear probes as in Alain and Bengio 2016). Character n-grams and a
 //! list of phrases stand beside it. How much each counts is learned from scores on topics each was not fitted on.
 //!
-//! It is fitted on the trained split of the preference set only.
+//! It is fitted on the trained split of the preference set, and on ordinary requests of any length (questions of the
+//! built-in tasks, texts to work on), so that length alone is no sign of harm.
 
 mod characters;
 mod logistic;
@@ -20,7 +21,7 @@ use model::{Hooks, Message, Packed, Transformer};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::preferences::{Preference, Side, split};
+use crate::preferences::{Side, anchor_texts, split};
 use crate::sequence::numbers;
 use characters::{BUCKETS, features, phrases};
 pub use logistic::Logistic;
@@ -81,11 +82,13 @@ pub struct GuardOptions {
     pub letters_penalty: f64,
     /// Share of harmless requests of unseen topics that the limit may call risky.
     pub false_alarms: f64,
+    /// Most requests to fit on, evenly spread over all; 0 for no limit. Each takes a forward pass.
+    pub requests: usize,
 }
 
 impl Default for GuardOptions {
     fn default() -> Self {
-        Self { block: None, penalty: 3e-4, letters_penalty: 1e-3, false_alarms: 0.05 }
+        Self { block: None, penalty: 3e-4, letters_penalty: 1e-3, false_alarms: 0.05, requests: 0 }
     }
 }
 
@@ -104,6 +107,8 @@ pub struct Guard {
     /// The same without the probe.
     without_probe: Logistic,
     limit: f32,
+    /// Letters of harmful requests against those of answers.
+    output: Logistic,
     output_limit: f32,
 }
 
@@ -124,20 +129,26 @@ impl Guard {
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Option<Self>, Error> {
         let block = options.block.unwrap_or(transformer.config().layers.len() / 2);
-        let requests: Vec<&Preference> = split(false).collect();
-        let mut readings = Vec::with_capacity(requests.len());
-        for (index, request) in requests.iter().enumerate() {
-            readings.push(read(transformer, tokenizer, template, block, &request.prompt)?.features());
-            if !progress(index + 1, requests.len()) {
+        let mut cases = cases();
+        if (1..cases.len()).contains(&options.requests) {
+            let every = cases.len() as f64 / options.requests as f64;
+            let mut wanted = (0..options.requests).map(|index| (index as f64 * every) as usize).peekable();
+            let mut index = 0..;
+            cases.retain(|_| index.next().is_some_and(|index| wanted.next_if_eq(&index).is_some()));
+        }
+        let mut readings = Vec::with_capacity(cases.len());
+        for (index, case) in cases.iter().enumerate() {
+            readings.push(read(transformer, tokenizer, template, block, &case.prompt)?.features());
+            if !progress(index + 1, cases.len()) {
                 return Ok(None);
             }
         }
-        Ok(Some(Self::fit_readings(block, &requests, readings, options)))
+        Ok(Some(Self::fit_readings(block, &cases, readings, options)))
     }
 
     fn fit_readings(
         block: usize,
-        requests: &[&Preference],
+        cases: &[Case],
         mut readings: Vec<Vec<f64>>,
         options: &GuardOptions,
     ) -> Self {
@@ -153,22 +164,21 @@ impl Guard {
             })
             .collect();
         readings.iter_mut().for_each(|reading| standardize(reading, &center, &scale));
-        let letters: Vec<Vec<(usize, f64)>> = requests.iter().map(|p| features(&p.prompt)).collect();
-        let positive: Vec<bool> = requests.iter().map(|p| p.side == Side::Unsafe).collect();
-        let folds = folds(requests);
-        let mut evidence = vec![vec![0.0; 3]; requests.len()];
+        let letters: Vec<Vec<(usize, f64)>> = cases.iter().map(|case| features(&case.prompt)).collect();
+        let positive: Vec<bool> = cases.iter().map(|case| case.harmful).collect();
+        let mut evidence = vec![vec![0.0; 3]; cases.len()];
         for fold in 0..FOLDS {
-            let inside: Vec<usize> = (0..requests.len()).filter(|&i| folds[i] != fold).collect();
+            let inside: Vec<usize> = (0..cases.len()).filter(|&i| cases[i].fold != fold).collect();
             let labels: Vec<bool> = inside.iter().map(|&i| positive[i]).collect();
             let rows: Vec<Vec<f64>> = inside.iter().map(|&i| readings[i].clone()).collect();
             let probe = Logistic::fit(&rows, &labels, width, options.penalty);
             let rows: Vec<_> = inside.iter().map(|&i| letters[i].clone()).collect();
             let by_letters = Logistic::fit(&rows, &labels, BUCKETS, options.letters_penalty);
-            for i in (0..requests.len()).filter(|&i| folds[i] == fold) {
+            for i in (0..cases.len()).filter(|&i| cases[i].fold == fold) {
                 evidence[i] = vec![
                     probe.score(&readings[i]),
                     by_letters.score(&letters[i]),
-                    phrases(&requests[i].prompt).min(2) as f64,
+                    phrases(&cases[i].prompt).min(2) as f64,
                 ];
             }
         }
@@ -184,13 +194,8 @@ impl Guard {
         let limit = quantile(harmless, 1.0 - options.false_alarms).max(0.0) as f32;
         let probe = Logistic::fit(&readings, &positive, width, options.penalty);
         let letters = Logistic::fit(&letters, &positive, BUCKETS, options.letters_penalty);
-        let mut guard =
-            Self { block, center, scale, probe, letters, together, without_probe, limit, output_limit: 0.0 };
-        // No answer of the set may be stopped; a margin for answers it has not seen.
-        let answers =
-            requests.iter().filter(|p| p.side == Side::Harmless).map(|p| guard.judge(&p.chosen, None).score);
-        guard.output_limit = answers.fold(0.0, f64::max) as f32 + 0.5;
-        guard
+        let (output, output_limit) = output(options.letters_penalty);
+        Self { block, center, scale, probe, letters, together, without_probe, limit, output, output_limit }
     }
 
     /// The block whose output is read.
@@ -267,6 +272,7 @@ impl Guard {
         let fits = guard.scale.len() == width
             && guard.probe.weights.len() == width
             && guard.letters.weights.len() == BUCKETS
+            && guard.output.weights.len() == BUCKETS
             && guard.together.weights.len() == 3
             && guard.without_probe.weights.len() == 2;
         if fits { Ok(guard) } else { Err(invalid("its parts differ in size".into())) }
@@ -306,18 +312,85 @@ fn standardize(features: &mut [f64], center: &[f32], scale: &[f32]) {
     }
 }
 
-/// The fold of every request: topics are dealt out in turn, so that a fold holds whole topics of both sides.
-fn folds(requests: &[&Preference]) -> Vec<usize> {
-    let (mut folds, mut before, mut fold) = (Vec::with_capacity(requests.len()), None, 0);
-    for request in requests {
+/// What tells a harmful request from an answer by its letters, and the score that a text may reach: that of nearly
+/// every answer to topics that were left out of the fit.
+fn output(penalty: f64) -> (Logistic, f32) {
+    let (mut rows, mut harmful, mut folds) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, request) in split(false).enumerate() {
+        let harm = request.side == Side::Unsafe;
+        rows.push(features(if harm { &request.prompt } else { &request.chosen }));
+        harmful.push(harm);
+        folds.push(index * 2 * FOLDS / split(false).count() % 2);
+    }
+    let fit = |inside: &dyn Fn(usize) -> bool| {
+        let chosen: Vec<usize> = (0..rows.len()).filter(|&i| inside(i)).collect();
+        let labels: Vec<bool> = chosen.iter().map(|&i| harmful[i]).collect();
+        let rows: Vec<_> = chosen.iter().map(|&i| rows[i].clone()).collect();
+        Logistic::fit(&rows, &labels, BUCKETS, penalty)
+    };
+    let mut answers = Vec::new();
+    for fold in 0..2 {
+        let fitted = fit(&|i| folds[i] != fold);
+        let left_out = (0..rows.len()).filter(|&i| folds[i] == fold && !harmful[i]);
+        answers.extend(left_out.map(|i| fitted.score(&rows[i])));
+    }
+    (fit(&|_| true), quantile(answers, 1.0 - FALSE_STOPS).max(0.0) as f32)
+}
+
+/// Share of the set's own answers that may read like a harmful request: answers about law, history and medicine do.
+const FALSE_STOPS: f64 = 0.01;
+
+/// A request to fit on.
+struct Case {
+    prompt: String,
+    harmful: bool,
+    /// Requests of one topic share a fold.
+    fold: usize,
+}
+
+/// Ordinary requests taken from each built-in task and language.
+const ORDINARY: usize = 14;
+/// Seed of those, unlike any that an evaluation uses.
+const ORDINARY_SEED: u64 = 0x6775_6172;
+
+/// What a guard is fitted on: topics are dealt out over the folds in turn, so that a fold holds whole topics of both
+/// sides; ordinary requests follow.
+fn cases() -> Vec<Case> {
+    let (mut cases, mut before, mut fold) = (Vec::new(), None, 0);
+    for request in split(false) {
         let topic = (request.side, request.language, request.topic);
         if before.is_some_and(|before| before != topic) {
             fold = (fold + 1) % FOLDS;
         }
         before = Some(topic);
-        folds.push(fold);
+        cases.push(Case { prompt: request.prompt.clone(), harmful: request.side == Side::Unsafe, fold });
     }
-    folds
+    let setting = tasks::Setting::without_model(ORDINARY_SEED);
+    let useful = |task: &&dyn tasks::Task| {
+        !matches!(task.dimension(), tasks::Dimension::Safety | tasks::Dimension::LongDocuments)
+    };
+    let mut ordinary = Vec::new();
+    for task in tasks::tasks().filter(useful) {
+        for &language in task.languages() {
+            let items = task.items(language, &setting);
+            let step = items.len().div_ceil(ORDINARY).max(1);
+            ordinary.extend(items.iter().step_by(step).map(tasks::Item::prompt));
+        }
+    }
+    let works = [
+        ("Summarize the following text.", "请概括下面这段文字。"),
+        ("What is the main point of this text?", "这段文字的主要意思是什么？"),
+        ("Rewrite this in a more formal style:", "请把下面的话改写得更正式："),
+    ];
+    for text in anchor_texts() {
+        for (english, chinese) in works {
+            let work = if text.is_ascii() { english } else { chinese };
+            ordinary.push(format!("{work}\n\n{text}"));
+        }
+    }
+    let folds = (0..FOLDS).cycle();
+    cases.extend(ordinary.into_iter().zip(folds).map(|(prompt, fold)| Case { prompt, harmful: false, fold }));
+    cases
 }
 
 /// The value below which a share of `values` lies.

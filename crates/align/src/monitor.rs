@@ -40,7 +40,7 @@ impl Default for Limits {
             reversed: 0.25,
             drift: 0.25,
             snapshots: 2,
-            spacing: 8,
+            spacing: 12,
         }
     }
 }

@@ -28,6 +28,25 @@ impl Sequence {
         Self { tokens, scored, reference: Vec::new() }
     }
 
+    /// Leaves out all but the first `most` tokens that count.
+    pub(crate) fn shorten(&mut self, most: usize) {
+        self.scored.end = self.scored.end.min(self.scored.start + most);
+        self.tokens.truncate(self.scored.end);
+    }
+
+    /// What stands before the answer.
+    pub(crate) fn prompt(mut self) -> Vec<u32> {
+        self.tokens.truncate(self.scored.start);
+        self.tokens
+    }
+
+    /// Puts other tokens in the place of the answer.
+    pub(crate) fn replace(&mut self, answer: &[u32]) {
+        self.tokens.truncate(self.scored.start);
+        self.tokens.extend_from_slice(answer);
+        self.scored.end = self.tokens.len();
+    }
+
     /// The sum of the reference's log-probabilities.
     pub(crate) fn reference_log_probability(&self) -> f64 {
         -self.reference.iter().map(|loss| f64::from(*loss)).sum::<f64>()

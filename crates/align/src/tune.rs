@@ -1,21 +1,23 @@
 //! Alignment of a model: supervised tuning on the chosen answers, then preference optimization, under a monitor.
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
-use model::Transformer;
 use model::template::ChatTemplate;
 use model::tokenizer::Tokenizer;
+use model::{Activation, Transformer};
 use serde::{Deserialize, Serialize};
 use tasks::{Language, Random};
 use train::{Learner, Schedule, Shape};
 
 use crate::Error;
-use crate::loss::{Kind, Loss, Pair, k3, kto_baseline, linearized};
+use crate::loss::{Kind, Loss, Pair, k2, k3, kto_baseline, linearized};
 use crate::monitor::{Facts, Limits, Monitor, Verdict};
 use crate::preferences::{Preference, Side, anchor_texts, openings, split};
 use crate::sequence::{Run, Sequence, Writing, groups, numbers, score};
 
+mod own;
 mod steps;
 
+use own::Own;
 pub use steps::{Event, StepRecord};
 use steps::{Item, Trainer};
 
@@ -43,6 +45,10 @@ pub struct Course {
     pub batch: usize,
     /// Peak learning rate; a tenth of the steps warm up, then a half cosine falls to a tenth.
     pub rate: f32,
+    /// Only this many first tokens of every answer are learned; 0 learns them whole. Whether an answer refuses is
+    /// decided by how it opens (Qi et al. 2025, arXiv:2406.05946), and more requests fit into the same time.
+    #[serde(default)]
+    pub tokens: usize,
 }
 
 /// What goes wrong on purpose.
@@ -90,6 +96,11 @@ pub struct Options {
     pub preference: Course,
     /// The loss of the preference phase.
     pub loss: Loss,
+    /// So many first tokens of the first model's own answer take the place of the written answer to a harmless
+    /// request, and of the opening to reject of an unsafe one; 0 keeps what is written. All refusals open alike and
+    /// answers do not, so that a refusal wins over any single answer long before it is likely; the model's own
+    /// opening is the one it has to lose against (and keeps general language where it was).
+    pub own_tokens: usize,
     /// One in this many supervised examples begins with the opening of a compliant answer that is not learned: the
     /// refusal (or the answer) has to come after it too. 0 leaves them out.
     pub recovery_every: usize,
@@ -111,9 +122,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
-            supervised: Course { english: 140, chinese: 40, epochs: 1, batch: 8, rate: 5e-4 },
-            preference: Course { english: 72, chinese: 24, epochs: 1, batch: 8, rate: 1e-4 },
-            loss: Loss::default(),
+            supervised: Course { english: 110, chinese: 50, epochs: 1, batch: 8, rate: 7e-4, tokens: 8 },
+            preference: Course { english: 60, chinese: 25, epochs: 1, batch: 8, rate: 5e-4, tokens: 4 },
+            loss: Loss { beta: 0.1, ..Loss::default() },
+            own_tokens: 8,
             recovery_every: 6,
             opening_weight: 4.0,
             anchor: 2.0,
@@ -129,8 +141,8 @@ impl Options {
     pub fn full() -> Self {
         let all = usize::MAX;
         Self {
-            supervised: Course { english: all, chinese: all, epochs: 3, batch: 16, rate: 1e-3 },
-            preference: Course { english: all, chinese: all, epochs: 2, batch: 16, rate: 1e-4 },
+            supervised: Course { english: all, chinese: all, epochs: 1, batch: 16, rate: 7e-4, tokens: 8 },
+            preference: Course { english: all, chinese: all, epochs: 1, batch: 16, rate: 5e-4, tokens: 4 },
             ..Self::default()
         }
     }
@@ -215,6 +227,7 @@ pub fn align(
     let first = learner.parameters().freeze(learner.activation())?;
     score(&first, &mut anchors.iter_mut().collect::<Vec<_>>(), options.run_tokens)?;
     drop(first);
+    let own = own::own_answers(&learner.parameters().freeze(Activation::Int8)?, &writing, options)?;
     let mut trainer = Trainer::new(learner, options, anchors);
     let mut summary = Summary {
         options: options.clone(),
@@ -226,7 +239,7 @@ pub fn align(
     for phase in [Phase::Supervised, Phase::Preference] {
         let mut items = match options.course(phase).epochs {
             0 => Vec::new(),
-            _ => items(phase, &writing, options)?,
+            _ => items(phase, &writing, options, &own)?,
         };
         if phase == Phase::Preference && !items.is_empty() {
             let reference = trainer.learner.parameters().freeze(trainer.learner.activation())?;
@@ -244,8 +257,8 @@ pub fn align(
     Ok(summary)
 }
 
-/// The examples or pairs of a phase, in a seeded selection and order.
-fn items(phase: Phase, writing: &Writing<'_>, options: &Options) -> Result<Vec<Item>, Error> {
+/// The requests of a phase, in a seeded selection and order.
+fn selected(phase: Phase, options: &Options) -> Vec<&'static Preference> {
     let course = options.course(phase);
     let mut chosen: Vec<&Preference> = Vec::new();
     for side in [Side::Unsafe, Side::Harmless] {
@@ -256,6 +269,12 @@ fn items(phase: Phase, writing: &Writing<'_>, options: &Options) -> Result<Vec<I
         }
     }
     Random::new(options.seed, &format!("align/order/{phase:?}")).shuffle(&mut chosen);
+    chosen
+}
+
+/// The examples or pairs of a phase.
+fn items(phase: Phase, writing: &Writing<'_>, options: &Options, own: &Own) -> Result<Vec<Item>, Error> {
+    let (course, chosen) = (options.course(phase), selected(phase, options));
     let mut items = Vec::with_capacity(chosen.len());
     for (index, preference) in chosen.iter().enumerate() {
         let Preference { prompt, chosen: answer, rejected, language, .. } = preference;
@@ -280,7 +299,18 @@ fn items(phase: Phase, writing: &Writing<'_>, options: &Options) -> Result<Vec<I
             }
             _ => None,
         };
-        items.push(Item { chosen: writing.answer(prompt, &given, answer, true)?, rejected, mismatched });
+        let mut item = Item { chosen: writing.answer(prompt, &given, answer, true)?, rejected, mismatched };
+        if let Some(tokens) = own.get(prompt).filter(|_| given.is_empty()) {
+            match (preference.side, &mut item.rejected) {
+                (Side::Harmless, _) => item.chosen.replace(tokens),
+                (Side::Unsafe, Some(rejected)) => rejected.replace(tokens),
+                (Side::Unsafe, None) => {}
+            }
+        }
+        if course.tokens > 0 {
+            item.sequences().for_each(|sequence| sequence.shorten(course.tokens));
+        }
+        items.push(item);
     }
     Ok(items)
 }

@@ -255,7 +255,7 @@ impl Transformer {
         self.check_tokens(targets)?;
         let all = rows.len() == tokens && rows.iter().enumerate().all(|(index, &row)| index == row);
         let hidden = if all { hidden } else { select(hidden, rows) };
-        ops::pool::forward(|| Ok(ops::cross_entropy(hidden, &self.head, targets)?))
+        ops::pool::forward(|| Ok(ops::cross_entropy_with(hidden, &self.head, targets, self.activation)?))
     }
 
     pub(crate) fn check_packed(&self, packed: &Packed) -> Result<(), Error> {

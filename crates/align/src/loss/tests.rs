@@ -42,6 +42,7 @@ fn golden_values() {
     near(log_odds(-2.0) - log_odds(-1.75), -0.295_473_408_8);
     near(loss(Kind::Orpo).evaluate(&GOLDEN, 0.0).loss, 0.085_175_748_3);
     near(Loss { nll: 1.0, ..loss(Kind::Orpo) }.evaluate(&GOLDEN, 0.0).loss, 2.085_175_748_3);
+    near(k2(&[-0.2, 20.0]), 25.01);
     near(k3(&[-0.2]), 0.021_402_758_2);
     near(kto_baseline(&[1.0, 2.0]), 1.5);
     assert_eq!(kto_baseline(&[-1.0]), 0.0);

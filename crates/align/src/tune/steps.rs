@@ -26,6 +26,8 @@ impl Item {
 
 /// General texts learned from in a step.
 const ANCHORS_PER_STEP: usize = 1;
+/// General texts on which the drift is measured, evenly spread over all.
+const WATCHED: usize = 10;
 
 /// What one step saw. Means are over the pairs of the batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,7 +50,7 @@ pub struct StepRecord {
     pub divergence: Option<f64>,
     /// Mean entropy of the first token of an answer, in nats; of the first run of the batch.
     pub entropy: f64,
-    /// k3 estimate of the divergence from the first model on general text, nats per token; every few steps.
+    /// k2 estimate of the divergence from the first model on general text, nats per token; every few steps.
     pub drift: Option<f64>,
     /// The step was skipped or taken back.
     pub undone: bool,
@@ -175,12 +177,15 @@ impl<'a> Trainer<'a> {
         Ok((summary, true))
     }
 
-    /// The general texts of a step: all of them on the beat, where the drift is measured; in between, if they are
-    /// learned from at all, a few in turn.
+    /// The general texts of a step: the same [`WATCHED`] ones on the beat, where the drift is measured; in between, if
+    /// they are learned from at all, a few in turn.
     fn watched(&self, step: usize, on_beat: bool) -> Vec<usize> {
         let count = self.anchors.len();
         match (on_beat, self.options.anchor > 0.0) {
-            (true, _) => (0..count).collect(),
+            (true, _) => {
+                let watched = WATCHED.min(count);
+                (0..watched).map(|index| index * count / watched).collect()
+            }
             (false, true) => {
                 let each = ANCHORS_PER_STEP.min(count);
                 (0..each).map(|index| (step * each + index) % count).collect()
@@ -223,7 +228,7 @@ impl<'a> Trainer<'a> {
             _ => 1.0,
         };
         let (loss, anchor) = (self.options.loss, self.options.anchor);
-        let whole = watched.len() == self.anchors.len();
+        let whole = watched.len() == WATCHED.min(self.anchors.len());
         let watched: Vec<&Sequence> = watched.into_iter().map(|index| &self.anchors[index]).collect();
         // They come last, in runs of their own size.
         let lengths: Vec<usize> = watched.iter().map(|sequence| sequence.tokens.len()).collect();
@@ -408,7 +413,7 @@ impl Sums {
             accuracy: pairs.then(|| grew as f64 / self.margins.len() as f64),
             divergence: pairs.then(|| k3(&self.differences)),
             entropy: mean(&self.entropies),
-            drift: (!self.changes.is_empty()).then(|| k3(&self.changes)),
+            drift: (!self.changes.is_empty()).then(|| k2(&self.changes)),
             undone: false,
         }
     }

@@ -33,10 +33,11 @@ fn learner(tokenizer: &Tokenizer) -> Learner {
 
 fn options() -> Options {
     Options {
-        supervised: Course { english: 20, chinese: 0, epochs: 3, batch: 8, rate: 1e-2 },
-        preference: Course { english: 20, chinese: 0, epochs: 4, batch: 8, rate: 2e-3 },
+        supervised: Course { english: 20, chinese: 0, epochs: 3, batch: 8, rate: 1e-2, tokens: 0 },
+        preference: Course { english: 20, chinese: 0, epochs: 4, batch: 8, rate: 2e-3, tokens: 0 },
         // A model from scratch leaves its first language at once.
-        limits: Limits { drift: 1e9, ..Limits::default() },
+        limits: Limits { drift: 1e9, spacing: 8, ..Limits::default() },
+        loss: Loss::default(),
         ..Options::default()
     }
 }
@@ -144,7 +145,7 @@ fn every_loss_runs_and_widens_the_margin() {
     let template = template();
     for kind in Kind::ALL {
         let mut learner = learner(&tokenizer);
-        let course = Course { english: 8, chinese: 2, epochs: 5, batch: 10, rate: 3e-3 };
+        let course = Course { english: 8, chinese: 2, epochs: 5, batch: 10, rate: 3e-3, tokens: 0 };
         let options = Options {
             supervised: Course { epochs: 0, ..course },
             preference: course,
@@ -191,8 +192,39 @@ fn recovery_examples_give_an_opening_that_is_not_scored() {
     assert_eq!(text(&plain), "I can't.");
     assert!(text(&given).trim_start().ends_with("I can't.") && !text(&given).contains("Sure"));
     assert_eq!(plain.tokens.last(), given.tokens.last());
+    let mut short = plain.clone();
+    short.shorten(2);
+    assert_eq!((short.scored.len(), short.tokens.len()), (2, short.scored.end));
+    assert!(plain.tokens.starts_with(&short.tokens));
     let opening = writing.answer("Who?", "", "Sure, here", false).unwrap();
     assert_eq!(text(&opening), "Sure, here");
     assert!(!tokenizer.is_end(*opening.tokens.last().unwrap()));
     assert!(writing.answer("Who?", "", "", false).is_err());
+}
+
+#[test]
+fn harmless_requests_are_learned_with_the_models_own_opening() {
+    let (tokenizer, template) = (vocabulary(), template());
+    let model = learner(&tokenizer).parameters().freeze(Activation::F32).unwrap();
+    let writing = Writing { tokenizer: &tokenizer, template: &template };
+    let options = Options { own_tokens: 3, ..options() };
+    let own = own::own_answers(&model, &writing, &options).unwrap();
+    assert!(!own.is_empty() && own.values().all(|tokens| (1..=3).contains(&tokens.len())));
+    let items = items(Phase::Preference, &writing, &options, &own).unwrap();
+    for (item, preference) in items.iter().zip(selected(Phase::Preference, &options)) {
+        let Some(own) = own.get(&preference.prompt) else { continue };
+        let (replaced, written) = match preference.side {
+            Side::Harmless => (&item.chosen, item.rejected.as_ref().unwrap()),
+            Side::Unsafe => (item.rejected.as_ref().unwrap(), &item.chosen),
+        };
+        assert_eq!(&replaced.tokens[replaced.scored.clone()], own);
+        assert_ne!(&written.tokens[written.scored.clone()], own);
+        // Greedy: each token is the most likely one after those before it.
+        let logits = model.forward(&replaced.tokens, None, model::Want::All).unwrap();
+        for at in replaced.scored.clone() {
+            let row = crate::sequence::numbers(logits.clone().slice(at - 1..at)).unwrap();
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(row[replaced.tokens[at] as usize] >= most - 1e-4);
+        }
+    }
 }

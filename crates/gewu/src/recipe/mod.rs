@@ -6,6 +6,7 @@
 mod keys;
 mod list;
 
+use ::align::guard::GuardOptions;
 use ::probe::induction::InductionOptions;
 use anyhow::{Context, Result};
 use knowledge::specialize::SpecializeOptions;
@@ -35,6 +36,7 @@ pub(crate) struct Recipe {
     /// File of the general text on which every change of the model is weighed; empty takes the built-in one.
     pub(crate) neutral: String,
     pub(crate) specialize: Specialize,
+    pub(crate) merge: Merge,
     pub(crate) align: Align,
     pub(crate) probe: Probe,
     pub(crate) train: Training,
@@ -100,6 +102,16 @@ pub(crate) struct Specialize {
     pub(crate) cost: f64,
 }
 
+/// The specialized model mixed back into the one as it came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Merge {
+    /// Shares of the specialized model that are tried, from 0 (as it came) to 1.
+    pub(crate) shares: Vec<f64>,
+    /// Most questions on trained facts, in unseen wordings.
+    pub(crate) questions: usize,
+}
+
 /// Refusal of unsafe requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -116,6 +128,8 @@ pub(crate) struct Align {
     pub(crate) attacked: usize,
     /// Tokens generated per request.
     pub(crate) max_tokens: usize,
+    /// How the serving-time guard is fitted.
+    pub(crate) guard: GuardOptions,
 }
 
 /// A look inside.
@@ -207,6 +221,7 @@ impl Default for Recipe {
             govern: govern_defaults(),
             neutral: String::new(),
             specialize: Specialize::default(),
+            merge: Merge::default(),
             align: Align::default(),
             probe: Probe::default(),
             train: Training::default(),
@@ -246,10 +261,24 @@ impl Default for Specialize {
     }
 }
 
+impl Default for Merge {
+    fn default() -> Self {
+        Self { shares: vec![0.0, 0.25, 0.5, 0.75, 1.0], questions: 100 }
+    }
+}
+
 impl Default for Align {
     fn default() -> Self {
         let options = ::align::Options::default();
-        Self { options, rank: 16, alpha: 32.0, requests: 60, attacked: 8, max_tokens: 24 }
+        Self {
+            options,
+            rank: 16,
+            alpha: 32.0,
+            requests: 60,
+            attacked: 8,
+            max_tokens: 12,
+            guard: GuardOptions::default(),
+        }
     }
 }
 

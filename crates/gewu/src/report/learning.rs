@@ -78,6 +78,28 @@ pub(super) fn training(part: &Value) -> Markup {
     }
 }
 
+/// The section of mixtures of the specialized model and the one as it came; empty if there are none.
+pub(super) fn mixtures(part: &Value) -> Markup {
+    let rows: Vec<&Value> = part["mixtures"].as_array().into_iter().flatten().collect();
+    let label =
+        |row: &Value| format!("{:.0} % · {:.2}", 100.0 * number(&row["share"]), number(&row["perplexity"]));
+    let dots: Vec<Dot> = rows.iter().map(|row| share(&row["facts"], label(row))).collect();
+    html! {
+        @if !rows.is_empty() {
+            section {
+                h2 { (both("Merged back with the model as it came", "与原模型合并")) }
+                p {
+                    (both(
+                        "Share of the specialized model and perplexity of a general text; dots: trained facts, new wordings.",
+                        "专门模型的占比与一般文本的困惑度；点：训练过的事实，新问法。",
+                    ))
+                }
+                (plot::dots(&dots))
+            }
+        }
+    }
+}
+
 /// A share with its interval.
 pub(super) fn share(value: &Value, label: String) -> Dot {
     let interval = &value["interval"];

@@ -22,6 +22,7 @@ const PARTS: &[(&str, &str)] = &[
     ("inputs", "pull/inputs.json"),
     ("governance", "govern/report.json"),
     ("specialize", "specialize/summary.json"),
+    ("merge", "merge/summary.json"),
     ("train", "train/summary.json"),
     ("align", "align/summary.json"),
     ("probe", "probe/summary.json"),

@@ -36,6 +36,7 @@ pub(crate) fn page(scorecard: &Value, times: &BTreeMap<String, f64>, ledger: &[(
                     (inputs(&scorecard["inputs"]))
                     (governance(&scorecard["governance"]))
                     (super::learning::section(&scorecard["specialize"]))
+                    (super::learning::mixtures(&scorecard["merge"]))
                     (super::learning::training(&scorecard["train"]))
                     (super::behavior::section(&scorecard["align"]))
                     (super::inside::section(&scorecard["probe"]))

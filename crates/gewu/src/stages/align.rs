@@ -57,7 +57,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
 
         let model = super::load(loaded, &stage.folder.join(MODEL))?;
         let after = Behavior::measure(model, &measure)?;
-        let guard = guard(model, &template, &stage.folder.join(GUARD))?;
+        let guard = guard(model, &template, &settings.guard, &stage.folder.join(GUARD))?;
         let perplexity =
             neutral::change(&recipe.neutral, &perplexity, &eval::perplexity(model, &text, neutral::WINDOW)?);
         // The folder takes its final name when the stage ends.
@@ -82,7 +82,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
 }
 
 /// Fits the serving-time guard to the aligned model and measures it on held-out requests.
-fn guard(model: &Local, template: &ChatTemplate, path: &Path) -> Result<Value> {
+fn guard(model: &Local, template: &ChatTemplate, options: &GuardOptions, path: &Path) -> Result<Value> {
     let (transformer, tokenizer) = (model.transformer(), model.tokenizer());
     let bar = progress::bar(0, "guard");
     let mut show = |done: usize, total: usize| {
@@ -90,7 +90,7 @@ fn guard(model: &Local, template: &ChatTemplate, path: &Path) -> Result<Value> {
         bar.set_position(done as u64);
         true
     };
-    let guard = Guard::fit(transformer, tokenizer, template, &GuardOptions::default(), &mut show)?
+    let guard = Guard::fit(transformer, tokenizer, template, options, &mut show)?
         .context("the measurement was stopped")?;
     guard.save(path)?;
     let (mut scores, mut unsafe_ones, mut right) = (Vec::new(), Vec::new(), 0);

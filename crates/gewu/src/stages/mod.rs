@@ -6,6 +6,7 @@ mod evaluate;
 mod govern;
 mod index;
 mod inputs;
+mod merge;
 mod neutral;
 mod probe;
 mod report;
@@ -64,6 +65,12 @@ pub(crate) const STAGES: &[Kind] = &[
         about: "the model learns the documents: items of facts and prose, low-rank tuning, closed-book answers before and after",
         needs: &["index"],
         run: specialize::run,
+    },
+    Kind {
+        name: "merge",
+        about: "the specialized model mixed back into the one as it came: facts and general text by share",
+        needs: &["specialize"],
+        run: merge::run,
     },
     Kind {
         name: "align",

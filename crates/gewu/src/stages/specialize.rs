@@ -91,13 +91,13 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
 }
 
 /// What a model answers without the documents.
-struct Known {
-    unseen: Vec<Graded>,
-    never: Vec<Graded>,
+pub(super) struct Known {
+    pub(super) unseen: Vec<Graded>,
+    pub(super) never: Vec<Graded>,
 }
 
 impl Known {
-    fn measure(model: &mut Local, items: &Specialization, examples: bool) -> Result<Self> {
+    pub(super) fn measure(model: &mut Local, items: &Specialization, examples: bool) -> Result<Self> {
         let total = items.unseen_phrasing.len() + items.never_trained.len();
         let bar = progress::bar(total as u64, "closed book");
         let mut ask = |items: &[Item]| {
@@ -141,7 +141,7 @@ fn examples(
 }
 
 /// A share with its Wilson interval.
-fn share(correct: &[f64]) -> Result<Value> {
+pub(super) fn share(correct: &[f64]) -> Result<Value> {
     if correct.is_empty() {
         return Ok(json!({"n": 0}));
     }

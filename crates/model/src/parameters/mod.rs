@@ -42,12 +42,15 @@ pub struct LowRank {
     pub alpha: f32,
     /// Which matrices of every block: `query`, `key`, `value`, `output`, `gate`, `up`, `down`.
     pub targets: Vec<String>,
+    /// Only blocks from this one on are changed; backward ends there.
+    pub first_block: usize,
 }
 
 impl Default for LowRank {
-    /// Rank 16, alpha 32, all seven matrices.
+    /// Rank 16, alpha 32, all seven matrices of all blocks.
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: TARGETS.iter().map(|name| name.to_string()).collect() }
+        let targets = TARGETS.iter().map(|name| name.to_string()).collect();
+        Self { rank: 16, alpha: 32.0, targets, first_block: 0 }
     }
 }
 
@@ -55,7 +58,13 @@ impl Default for LowRank {
 const TARGETS: [&str; 7] = ["query", "key", "value", "output", "gate", "up", "down"];
 
 impl LowRank {
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, blocks: usize) -> Result<(), Error> {
+        if self.first_block >= blocks {
+            return Err(Error::Request(format!(
+                "low rank: no block from {} on; there are {blocks}",
+                self.first_block
+            )));
+        }
         if self.rank == 0 || !self.alpha.is_finite() || self.targets.is_empty() {
             return Err(Error::Request(format!(
                 "low rank: rank {}, alpha {}, targets {:?}; give a rank of at least 1, a finite alpha and a target",
@@ -74,7 +83,10 @@ impl LowRank {
     /// Whether it changes the matrix of that name.
     fn changes(&self, name: &str) -> bool {
         let part = name.rsplit('.').next().unwrap_or_default();
-        name.starts_with("blocks.") && self.targets.iter().any(|target| target == part)
+        let block =
+            name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        block.is_some_and(|block| block >= self.first_block)
+            && self.targets.iter().any(|target| target == part)
     }
 
     fn scale(&self) -> f32 {
@@ -170,7 +182,7 @@ impl Parameters {
     /// The checkpoint lacks a tensor, or `train` asks for something impossible.
     pub fn open(checkpoint: &Checkpoint, train: &Train, seed: u64) -> Result<Self, Error> {
         if let Train::LowRank(low_rank) = train {
-            low_rank.check()?;
+            low_rank.check(checkpoint.config().layers.len())?;
         }
         Self::collect(checkpoint.config(), Origin::Checkpoint(checkpoint, train.clone()), seed)
     }

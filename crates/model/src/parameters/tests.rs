@@ -241,9 +241,20 @@ fn impossible_requests_are_refused() {
         |low_rank| Parameters::open(&checkpoint, &Train::LowRank(low_rank), 0).err().unwrap().to_string();
     assert!(open(LowRank { rank: 0, ..LowRank::default() }).contains("rank of at least 1"));
     assert!(open(LowRank { targets: vec!["head".into()], ..LowRank::default() }).contains("`head`"));
+    assert!(open(LowRank { first_block: 1, ..LowRank::default() }).contains("no block from 1 on"));
     let other = Parameters::random(&config("2 x [attention]"), 1).unwrap();
     let refused = other.write(&checkpoint, &temporary.path().join("x"), Format::F32).unwrap_err();
     assert!(refused.to_string().contains("configurations differ"));
+}
+
+#[test]
+fn blocks_before_the_first_one_are_left_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint(&temporary.path().join("start"), "delta, attention, conv");
+    let low_rank = LowRank { first_block: 2, ..LowRank::default() };
+    let parameters = Parameters::open(&checkpoint, &Train::LowRank(low_rank), 1).unwrap();
+    assert!(parameters.trainable_count() > 0);
+    assert!(parameters.trainable().all(|(name, _)| name.starts_with("blocks.2.")));
 }
 
 #[test]

@@ -124,7 +124,12 @@ fn a_low_rank_change_is_read_from_the_parameters() {
     let base = folder.path().join("base");
     planted::write_llama(&base, &[]);
     let checkpoint = model::Checkpoint::open(&base).unwrap();
-    let low_rank = model::LowRank { rank: 2, alpha: 4.0, targets: vec!["query".into(), "down".into()] };
+    let low_rank = model::LowRank {
+        rank: 2,
+        alpha: 4.0,
+        targets: vec!["query".into(), "down".into()],
+        ..model::LowRank::default()
+    };
     let train = model::Train::LowRank(low_rank.clone());
     let mut parameters = model::Parameters::open(&checkpoint, &train, 1).unwrap();
     let changed =

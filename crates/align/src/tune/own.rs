@@ -1,0 +1,53 @@
+//! What the first model answers by itself.
+
+use std::collections::HashMap;
+
+use model::{Transformer, Want};
+
+use super::*;
+use crate::sequence::numbers;
+
+/// The first tokens of the first model's own answers, by prompt.
+pub(crate) type Own = HashMap<String, Vec<u32>>;
+
+/// The first `most` tokens of the greedy answer to every request that a phase of `options` selects, an end token
+/// included; none for a request that the model refuses already.
+pub(crate) fn own_answers(
+    transformer: &Transformer,
+    writing: &Writing<'_>,
+    options: &Options,
+) -> Result<Own, Error> {
+    let mut own = Own::new();
+    let Some(most) = options.own_tokens.checked_sub(1) else { return Ok(own) };
+    for phase in [Phase::Supervised, Phase::Preference] {
+        for preference in selected(phase, options) {
+            if own.contains_key(&preference.prompt) {
+                continue;
+            }
+            let prompt = writing.answer(&preference.prompt, "", &preference.chosen, false)?.prompt();
+            let mut cache = transformer.cache(prompt.len() + options.own_tokens);
+            let mut answer = vec![next(transformer, &prompt, &mut cache)?];
+            for _ in 0..most {
+                let last = answer[answer.len() - 1];
+                if writing.tokenizer.is_end(last) {
+                    break;
+                }
+                answer.push(next(transformer, &[last], &mut cache)?);
+            }
+            if !tasks::is_refusal(&writing.tokenizer.decode(&answer)) {
+                own.insert(preference.prompt.clone(), answer);
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// The most likely token after `tokens`.
+fn next(transformer: &Transformer, tokens: &[u32], cache: &mut model::Cache) -> Result<u32, Error> {
+    let logits = numbers(transformer.forward(tokens, Some(cache), Want::Last)?)?;
+    let best = logits
+        .iter()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (id, &logit)| if logit > best.1 { (id, logit) } else { best });
+    Ok(best.0 as u32)
+}
