@@ -40,7 +40,7 @@ impl Default for Limits {
             reversed: 0.25,
             drift: 0.25,
             snapshots: 2,
-            spacing: 12,
+            spacing: 24,
         }
     }
 }

@@ -122,11 +122,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
-            supervised: Course { english: 110, chinese: 50, epochs: 1, batch: 8, rate: 7e-4, tokens: 8 },
-            preference: Course { english: 60, chinese: 25, epochs: 1, batch: 8, rate: 5e-4, tokens: 4 },
+            supervised: Course { english: 130, chinese: 60, epochs: 1, batch: 8, rate: 5e-4, tokens: 8 },
+            preference: Course { english: 32, chinese: 12, epochs: 1, batch: 8, rate: 1e-4, tokens: 4 },
             loss: Loss { beta: 0.1, ..Loss::default() },
             own_tokens: 8,
-            recovery_every: 6,
+            recovery_every: 12,
             opening_weight: 4.0,
             anchor: 2.0,
             run_tokens: 640,
@@ -141,8 +141,8 @@ impl Options {
     pub fn full() -> Self {
         let all = usize::MAX;
         Self {
-            supervised: Course { english: all, chinese: all, epochs: 1, batch: 16, rate: 7e-4, tokens: 8 },
-            preference: Course { english: all, chinese: all, epochs: 1, batch: 16, rate: 5e-4, tokens: 4 },
+            supervised: Course { english: all, chinese: all, epochs: 2, batch: 8, rate: 5e-4, tokens: 8 },
+            preference: Course { english: 200, chinese: 100, epochs: 1, batch: 8, rate: 1e-4, tokens: 4 },
             ..Self::default()
         }
     }

@@ -38,7 +38,10 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
 
         let checkpoint = Checkpoint::open(&base)?;
         let template = checkpoint.chat_template(model.tokenizer())?;
-        let low_rank = LowRank { rank: settings.rank, alpha: settings.alpha, ..LowRank::default() };
+        // Whether to refuse is read off in the middle blocks; what comes before them may stay.
+        let first_block = checkpoint.config().layers.len() / 4;
+        let low_rank =
+            LowRank { rank: settings.rank, alpha: settings.alpha, first_block, ..LowRank::default() };
         let parameters = Parameters::open(&checkpoint, &Train::LowRank(low_rank), recipe.seed)?;
         let optimizer = AdamWConfig { weight_decay: 0.0, ..AdamWConfig::default() };
         let mut learner = Learner::new(parameters, &optimizer).with_activation(Activation::Bf16);
