@@ -1,4 +1,4 @@
-//! The refusal study on a tuned checkpoint: `refusal BASE ADAPTER|- RANK ALPHA PROMPTS [TOKENS]`.
+//! The refusal study on a tuned checkpoint: `refusal BASE ADAPTER|- RANK ALPHA PROMPTS [TOKENS [FIRST_BLOCK]]`.
 //!
 //! `PROMPTS` has lines `fit|choose|test <tab> refused|answered <tab> text`. With `-` the base itself is studied. The
 //! result goes to standard output, a summary and the account of tuning to standard error.
@@ -15,12 +15,13 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [base, adapter, rank, alpha, prompts, rest @ ..] = &arguments[..] else {
-        return Err("refusal BASE ADAPTER|- RANK ALPHA PROMPTS [TOKENS]".into());
+        return Err("refusal BASE ADAPTER|- RANK ALPHA PROMPTS [TOKENS [FIRST_BLOCK]]".into());
     };
     let start = Instant::now();
     let local = Local::open(Path::new(base), &LoadOptions::default())?;
     let checkpoint = Checkpoint::open(Path::new(base))?;
-    let low_rank = LowRank { rank: rank.parse()?, alpha: alpha.parse()?, ..LowRank::default() };
+    let first_block = rest.get(1).map_or(Ok(0), |block| block.parse())?;
+    let low_rank = LowRank { rank: rank.parse()?, alpha: alpha.parse()?, first_block, ..LowRank::default() };
     let mut parameters = Parameters::open(&checkpoint, &Train::LowRank(low_rank.clone()), 0)?;
     if adapter != "-" {
         parameters.load(Path::new(adapter))?;
