@@ -21,6 +21,7 @@ use model::{Hooks, Message, Packed, Transformer};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::measure::evenly;
 use crate::preferences::{Side, anchor_texts, split};
 use crate::sequence::numbers;
 use characters::{BUCKETS, features, phrases};
@@ -130,9 +131,8 @@ impl Guard {
     ) -> Result<Option<Self>, Error> {
         let block = options.block.unwrap_or(transformer.config().layers.len() / 2);
         let mut cases = cases();
-        if (1..cases.len()).contains(&options.requests) {
-            let every = cases.len() as f64 / options.requests as f64;
-            let mut wanted = (0..options.requests).map(|index| (index as f64 * every) as usize).peekable();
+        if options.requests > 0 {
+            let mut wanted = evenly(cases.len(), options.requests).peekable();
             let mut index = 0..;
             cases.retain(|_| index.next().is_some_and(|index| wanted.next_if_eq(&index).is_some()));
         }
@@ -313,14 +313,15 @@ fn standardize(features: &mut [f64], center: &[f32], scale: &[f32]) {
 }
 
 /// What tells a harmful request from an answer by its letters, and the score that a text may reach: that of nearly
-/// every answer to topics that were left out of the fit.
+/// every answer that was left out of the fit.
 fn output(penalty: f64) -> (Logistic, f32) {
     let (mut rows, mut harmful, mut folds) = (Vec::new(), Vec::new(), Vec::new());
+    let count = split(false).count();
     for (index, request) in split(false).enumerate() {
         let harm = request.side == Side::Unsafe;
         rows.push(features(if harm { &request.prompt } else { &request.chosen }));
         harmful.push(harm);
-        folds.push(index * 2 * FOLDS / split(false).count() % 2);
+        folds.push(index * 2 * FOLDS / count % 2);
     }
     let fit = |inside: &dyn Fn(usize) -> bool| {
         let chosen: Vec<usize> = (0..rows.len()).filter(|&i| inside(i)).collect();
@@ -334,7 +335,8 @@ fn output(penalty: f64) -> (Logistic, f32) {
         let left_out = (0..rows.len()).filter(|&i| folds[i] == fold && !harmful[i]);
         answers.extend(left_out.map(|i| fitted.score(&rows[i])));
     }
-    (fit(&|_| true), quantile(answers, 1.0 - FALSE_STOPS).max(0.0) as f32)
+    // A margin for the beginnings of answers, which are judged too.
+    (fit(&|_| true), quantile(answers, 1.0 - FALSE_STOPS).max(0.0) as f32 + 0.5)
 }
 
 /// Share of the set's own answers that may read like a harmful request: answers about law, history and medicine do.

@@ -138,8 +138,13 @@ fn line(side: Side, language: Option<Language>, answers: Vec<Answer>) -> Result<
 
 /// At most `most` of `all`, evenly spaced.
 pub(crate) fn spread<'a>(all: &[&'a Preference], most: usize) -> Vec<&'a Preference> {
-    let count = most.min(all.len());
-    (0..count).map(|index| all[index * all.len() / count]).collect()
+    evenly(all.len(), most).map(|index| all[index]).collect()
+}
+
+/// At most `most` of the indices below `count`, evenly spaced.
+pub(crate) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let most = most.min(count);
+    (0..most).map(move |index| index * count / most)
 }
 
 /// Asks once, greedily, and grades the response. A `prefill` is put into the model's mouth and belongs to it.

@@ -182,10 +182,7 @@ impl<'a> Trainer<'a> {
     fn watched(&self, step: usize, on_beat: bool) -> Vec<usize> {
         let count = self.anchors.len();
         match (on_beat, self.options.anchor > 0.0) {
-            (true, _) => {
-                let watched = WATCHED.min(count);
-                (0..watched).map(|index| index * count / watched).collect()
-            }
+            (true, _) => crate::measure::evenly(count, WATCHED).collect(),
             (false, true) => {
                 let each = ANCHORS_PER_STEP.min(count);
                 (0..each).map(|index| (step * each + index) % count).collect()

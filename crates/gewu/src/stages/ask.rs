@@ -6,7 +6,7 @@ use knowledge::{Answer, Arm, AskOptions, Counts, Evaluation, Outcome, Pack, Verd
 use ledger::{AnswerRow, Derivation, Ledger};
 use serde_json::{Value, json};
 
-use super::Job;
+use super::{Job, share};
 use crate::failure::bad_input;
 use crate::progress;
 use crate::recipe::Ask;
@@ -109,13 +109,6 @@ fn name_of(arm: &Arm) -> String {
 
 /// Counts as shares with Wilson intervals.
 fn summary(result: &Evaluation, samples: &[Value]) -> Result<Value> {
-    let share = |part: usize, whole: usize| -> Result<Value> {
-        if whole == 0 {
-            return Ok(json!({"n": 0}));
-        }
-        let interval = statistics::wilson(part, whole, 0.95)?;
-        Ok(json!({"n": whole, "share": part as f64 / whole as f64, "interval": interval}))
-    };
     let row = |counts: &Counts| -> Result<Value> {
         Ok(json!({
             "counts": counts,

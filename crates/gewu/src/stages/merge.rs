@@ -7,7 +7,7 @@ use knowledge::merge::{MergeRequest, Method, merge};
 use knowledge::specialize;
 use serde_json::{Value, json};
 
-use super::specialize::{Known, share};
+use super::specialize::{Known, share_right};
 use super::{Job, MODEL, neutral};
 use crate::failure::bad_input;
 use crate::progress;
@@ -67,7 +67,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             if mixed {
                 std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
             }
-            let facts = share(&specialize::correctness(&known.unseen))?;
+            let facts = share_right(&specialize::correctness(&known.unseen))?;
             stage.metric(&format!("facts.{tuned_share}"), facts["share"].as_f64().unwrap_or_default());
             stage.metric(&format!("perplexity.{tuned_share}"), perplexity.perplexity);
             rows.push(json!({"share": tuned_share, "facts": facts, "perplexity": perplexity.perplexity}));

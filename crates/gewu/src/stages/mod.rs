@@ -223,6 +223,15 @@ impl Job {
     }
 }
 
+/// A count as a share with its Wilson interval.
+fn share(part: usize, whole: usize) -> Result<serde_json::Value> {
+    if whole == 0 {
+        return Ok(serde_json::json!({"n": 0}));
+    }
+    let interval = statistics::wilson(part, whole, 0.95)?;
+    Ok(serde_json::json!({"n": whole, "share": part as f64 / whole as f64, "interval": interval}))
+}
+
 /// The model at `path`, loaded unless it already is.
 fn load<'l>(loaded: &'l mut Option<(PathBuf, Local)>, path: &Path) -> Result<&'l mut Local> {
     if loaded.as_ref().is_none_or(|(known, _)| known != path) {

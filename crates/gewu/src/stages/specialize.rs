@@ -80,7 +80,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             "examples": examples.len(),
             "training": trained.summary(),
             "closed_book": Value::from_iter(lines),
-            "retrieval_never_trained": share(&specialize::correctness(&retrieved))?,
+            "retrieval_never_trained": share_right(&specialize::correctness(&retrieved))?,
             "perplexity": neutral::change(&recipe.neutral, &perplexity, &after),
             "samples": samples(&items, &known, &learned),
         });
@@ -140,14 +140,9 @@ fn examples(
     Ok((examples, anchors, general))
 }
 
-/// A share with its Wilson interval.
-pub(super) fn share(correct: &[f64]) -> Result<Value> {
-    if correct.is_empty() {
-        return Ok(json!({"n": 0}));
-    }
-    let right = correct.iter().filter(|value| **value > 0.5).count();
-    let interval = statistics::wilson(right, correct.len(), 0.95)?;
-    Ok(json!({"n": correct.len(), "share": right as f64 / correct.len() as f64, "interval": interval}))
+/// The share of right answers.
+pub(super) fn share_right(correct: &[f64]) -> Result<Value> {
+    super::share(correct.iter().filter(|value| **value > 0.5).count(), correct.len())
 }
 
 /// One line of items before and after, and the paired difference.
@@ -158,7 +153,7 @@ fn line(items: &[Item], before: &[Graded], after: &[Graded], seed: u64) -> Resul
         0 | 1 => Value::Null,
         _ => serde_json::to_value(statistics::paired_difference(&before, &after, &resampling)?)?,
     };
-    Ok(json!({"before": share(&before)?, "after": share(&after)?, "difference": difference}))
+    Ok(json!({"before": share_right(&before)?, "after": share_right(&after)?, "difference": difference}))
 }
 
 /// A few answers side by side for a reader.
