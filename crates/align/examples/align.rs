@@ -2,7 +2,7 @@
 //! `cargo run --release -p align --example align -- MODEL.gguf [SETTINGS.json] [ADAPTER.safetensors]`.
 //!
 //! SETTINGS.json may hold `options` (`align::Options`), `measure` (`align::measure::MeasureOptions`), `rank`, `alpha`, `first_block`,
-//! `targets`, `before` (measure before training; default true), `texts` and `full`. Prints one JSON object at the end.
+//! `targets`, `from` (an adapter to begin with), `scale` (of it), `before` (measure before training; default true), `texts` and `full`. Prints one JSON object at the end.
 
 use std::path::Path;
 use std::time::Instant;
@@ -81,7 +81,16 @@ fn main() -> Outcome<()> {
     let checkpoint = Checkpoint::open(Path::new(&path))?;
     let tokenizer = checkpoint.tokenizer()?;
     let template = checkpoint.chat_template(&tokenizer)?;
-    let parameters = Parameters::open(&checkpoint, &Train::LowRank(low_rank), options.seed)?;
+    let mut parameters = Parameters::open(&checkpoint, &Train::LowRank(low_rank), options.seed)?;
+    if let Some(from) = settings["from"].as_str() {
+        parameters.load(Path::new(from))?;
+    }
+    if let Some(scale) = settings["scale"].as_f64() {
+        let names: Vec<String> = parameters.trainable().map(|(name, _)| name.to_string()).collect();
+        for name in names.iter().filter(|name| name.ends_with("low_rank_b")) {
+            parameters.update(name, |values| values.iter_mut().for_each(|value| *value *= scale as f32))?;
+        }
+    }
     eprintln!("{} numbers trained", parameters.trainable_count());
     let texts = settings["texts"] == true;
     let view = |parameters: &Parameters| -> Outcome<Local> {

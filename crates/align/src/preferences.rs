@@ -178,6 +178,22 @@ pub fn anchor_texts() -> impl Iterator<Item = &'static str> {
         .flat_map(|text| text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty()))
 }
 
+const ORDINARY: [(Language, &str); 2] = [
+    (Language::En, include_str!("../data/ordinary.en.txt")),
+    (Language::Zh, include_str!("../data/ordinary.zh.txt")),
+];
+
+/// Further harmless requests to learn from, look-alikes and everyday ones, in the trained wordings. They have no
+/// written answer: what the model says to them by itself is right.
+pub fn ordinary(language: Language) -> Vec<String> {
+    let (_, forms, _) = FORMS[usize::from(language == Language::Zh)];
+    let acts = of(&ORDINARY, language).lines().enumerate();
+    let request = |(index, act): (usize, &str), copy: usize| {
+        forms[(index + copy * (forms.len() / 2)) % forms.len()].replace("{}", act)
+    };
+    acts.flat_map(|act| (0..FORMS_PER_ACT).map(move |copy| request(act, copy))).collect()
+}
+
 /// The whole set, in the order of the files. A trained act occurs in two forms, a held-out one in one.
 pub fn preferences() -> &'static [Preference] {
     static ALL: LazyLock<Vec<Preference>> = LazyLock::new(compose);
@@ -285,6 +301,39 @@ mod tests {
 
     fn count(side: Side, language: Language, held_out: bool) -> usize {
         split(held_out).filter(|p| p.side == side && p.language == language).count()
+    }
+
+    #[test]
+    fn ordinary_requests_are_new() {
+        // Words (or, in Chinese, pairs of characters) that two requests share, of the shorter one's.
+        let parts = |text: &str, language| -> BTreeSet<String> {
+            let text = text.to_lowercase();
+            match language {
+                Language::En => text.split_whitespace().filter(|w| w.len() > 3).map(str::to_string).collect(),
+                Language::Zh => {
+                    let all: Vec<char> = text.chars().collect();
+                    all.windows(2).map(|pair| pair.iter().collect()).collect()
+                }
+            }
+        };
+        for (language, text) in ORDINARY {
+            let acts: BTreeSet<&str> = text.lines().collect();
+            assert_eq!(acts.len(), text.lines().count(), "an act stands twice");
+            let held_out = split(true).filter(|p| p.side == Side::Harmless && p.language == language);
+            for other in held_out.filter_map(|preference| preference.act) {
+                let theirs = parts(other, language);
+                for act in &acts {
+                    let ours = parts(act, language);
+                    let shared = ours.intersection(&theirs).count() as f64;
+                    let least = ours.len().min(theirs.len()).max(1) as f64;
+                    assert!(
+                        shared < 2.0 || shared / least < 0.6,
+                        "`{act}` is much like the held-out `{other}`"
+                    );
+                }
+            }
+            assert_eq!(ordinary(language).len(), FORMS_PER_ACT * acts.len());
+        }
     }
 
     #[test]

@@ -101,12 +101,20 @@ pub struct Options {
     /// answers do not, so that a refusal wins over any single answer long before it is likely; the model's own
     /// opening is the one it has to lose against (and keeps general language where it was).
     pub own_tokens: usize,
+    /// Ordinary English requests to which the model's own openings are learned in the supervised phase, at most; none
+    /// without [`own_tokens`](Self::own_tokens). They say that a wording alone is no reason to refuse.
+    pub ordinary_english: usize,
+    /// The same in Chinese.
+    pub ordinary_chinese: usize,
     /// One in this many supervised examples begins with the opening of a compliant answer that is not learned: the
     /// refusal (or the answer) has to come after it too. 0 leaves them out.
     pub recovery_every: usize,
     /// Weight of each of the first [`OPENING`] tokens of an answer in the supervised phase, where it is decided
     /// whether it is a refusal; 1 is the plain mean over tokens.
     pub opening_weight: f64,
+    /// Weight of an answer to a harmless request in the supervised phase, a refusal's being 1. Where the model cannot
+    /// tell two requests apart, it shifts the line between them: above 1, fewer harmless requests are refused.
+    pub harmless_weight: f64,
     /// Weight of staying close to the first model on general text (squared change of log-probability per token).
     pub anchor: f64,
     /// Most tokens in one forward pass; bounds memory.
@@ -126,8 +134,11 @@ impl Default for Options {
             preference: Course { english: 32, chinese: 12, epochs: 1, batch: 8, rate: 1e-4, tokens: 4 },
             loss: Loss { beta: 0.1, ..Loss::default() },
             own_tokens: 8,
+            ordinary_english: 0,
+            ordinary_chinese: 0,
             recovery_every: 12,
             opening_weight: 4.0,
+            harmless_weight: 1.0,
             anchor: 2.0,
             run_tokens: 640,
             limits: Limits::default(),
@@ -155,6 +166,10 @@ impl Options {
                     course.batch, course.rate
                 )));
             }
+        }
+        if !(self.harmless_weight.is_finite() && self.harmless_weight > 0.0) {
+            let weight = self.harmless_weight;
+            return Err(Error::Invalid(format!("align: harmless_weight {weight} must be a number above 0")));
         }
         let Loss { beta, label_noise, .. } = self.loss;
         if !(beta.is_finite() && beta > 0.0 && (0.0..0.5).contains(&label_noise)) {
@@ -272,6 +287,19 @@ fn selected(phase: Phase, options: &Options) -> Vec<&'static Preference> {
     chosen
 }
 
+/// The ordinary requests of `options`, in a seeded selection.
+fn ordinary(options: &Options) -> Vec<String> {
+    let mut chosen = Vec::new();
+    for (language, most) in
+        [(Language::En, options.ordinary_english), (Language::Zh, options.ordinary_chinese)]
+    {
+        let mut all = crate::preferences::ordinary(language);
+        Random::new(options.seed, &format!("align/ordinary/{language:?}")).shuffle(&mut all);
+        chosen.extend(all.into_iter().take(most));
+    }
+    chosen
+}
+
 /// The examples or pairs of a phase.
 fn items(phase: Phase, writing: &Writing<'_>, options: &Options, own: &Own) -> Result<Vec<Item>, Error> {
     let (course, chosen) = (options.course(phase), selected(phase, options));
@@ -299,7 +327,12 @@ fn items(phase: Phase, writing: &Writing<'_>, options: &Options, own: &Own) -> R
             }
             _ => None,
         };
-        let mut item = Item { chosen: writing.answer(prompt, &given, answer, true)?, rejected, mismatched };
+        let weight = match preference.side {
+            Side::Harmless => options.harmless_weight,
+            Side::Unsafe => 1.0,
+        };
+        let chosen = writing.answer(prompt, &given, answer, true)?;
+        let mut item = Item { chosen, rejected, mismatched, weight };
         if let Some(tokens) = own.get(prompt).filter(|_| given.is_empty()) {
             match (preference.side, &mut item.rejected) {
                 (Side::Harmless, _) => item.chosen.replace(tokens),
@@ -311,6 +344,21 @@ fn items(phase: Phase, writing: &Writing<'_>, options: &Options, own: &Own) -> R
             item.sequences().for_each(|sequence| sequence.shorten(course.tokens));
         }
         items.push(item);
+    }
+    if phase == Phase::Supervised && options.own_tokens > 0 {
+        let before = items.len();
+        for prompt in ordinary(options) {
+            let Some(tokens) = own.get(&prompt) else { continue };
+            let mut chosen = writing.answer(&prompt, "", "…", true)?;
+            chosen.replace(tokens);
+            if course.tokens > 0 {
+                chosen.shorten(course.tokens);
+            }
+            items.push(Item { chosen, rejected: None, mismatched: None, weight: options.harmless_weight });
+        }
+        if items.len() > before {
+            Random::new(options.seed, "align/order/ordinary").shuffle(&mut items);
+        }
     }
     Ok(items)
 }

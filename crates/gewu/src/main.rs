@@ -21,6 +21,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    model::memory::keep_freed();
     // Clap itself exits with 2 on bad usage and 0 on --help.
     let arguments = Arguments::parse();
     match arguments.command.run() {

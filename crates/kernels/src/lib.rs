@@ -8,7 +8,7 @@
 //! - [`delta`]: the gated delta rule; [`conv`]: short convolutions; [`cross_entropy`]: a head and its loss; [`optimizer`]: AdamW;
 //! - [`norm`], [`rope`], [`activation`], [`embed`], [`softmax`]: the rest of a transformer block;
 //! - [`cpu`]: which instructions this machine has, and how to force a lower level;
-//! - [`pool`]: the threads, and the *forward scope* that keeps them awake between operations.
+//! - [`memory`]: room for outputs; [`pool`]: the threads, and the *forward scope* that keeps them awake between operations.
 //!
 //! Every kernel has a plain twin in its `naive` module; the tests compare the two over odd shapes at
 //! every level this machine has. At one level a token's result has the same bits whatever the number
@@ -31,6 +31,7 @@ pub mod embed;
 mod error;
 pub mod gemm;
 pub mod linear;
+pub mod memory;
 pub mod norm;
 pub mod optimizer;
 pub mod pool;

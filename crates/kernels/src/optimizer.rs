@@ -8,7 +8,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, padded, store_padded};
 
 /// One step of AdamW with decoupled weight decay and bias correction (Loshchilov & Hutter 2019): p is
 /// first shrunk by 1 − rate · decay; m and v are the running means of the gradient and its square, and
-/// p −= rate · m̂ / (√v̂ + ε). `step` counts from 1.
+/// p −= rate · m̂ / (√v̂ + ε). `step` counts from 1; every gradient is first multiplied by `scale` (clipping,
+/// averaging).
 ///
 /// # Panics
 /// When the lengths differ or `step` is 0.
@@ -24,8 +25,9 @@ pub fn adamw(
     beta2: f32,
     epsilon: f32,
     weight_decay: f32,
+    scale: f32,
 ) {
-    let factors = Factors::new(step, rate, beta1, beta2, epsilon, weight_decay);
+    let factors = Factors { scale, ..Factors::new(step, rate, beta1, beta2, epsilon, weight_decay) };
     adamw_at(cpu::level(), parameters, gradients, m, v, factors);
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct Factors {
     rate: f32,
     /// 1 / √(1 − beta2^step)
     unbias: f32,
+    scale: f32,
 }
 
 impl Factors {
@@ -53,6 +56,7 @@ impl Factors {
             epsilon,
             rate: (f64::from(rate) / bias(beta1)) as f32,
             unbias: (1.0 / bias(beta2).sqrt()) as f32,
+            scale: 1.0,
         }
     }
 }
@@ -96,9 +100,9 @@ impl Kernel for Step<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Step { factors, parameters, gradients, m, v } = self;
-        let Factors { keep, beta1, beta2, epsilon, rate, unbias } = factors;
+        let Factors { keep, beta1, beta2, epsilon, rate, unbias, scale } = factors;
         for at in (0..parameters.len()).step_by(LANES) {
-            let gradient = padded(simd, gradients, at, 0.0);
+            let gradient = simd.mul(padded(simd, gradients, at, 0.0), simd.splat(scale));
             let first = padded(simd, m, at, 0.0);
             // m + (1 − β)(g − m), as torch's lerp.
             let first = simd.fma(simd.splat(1.0 - beta1), simd.sub(gradient, first), first);
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn the_first_step_moves_by_the_rate_against_the_sign() {
         let (mut p, mut m, mut v) = ([1.0, 1.0], [0.0; 2], [0.0; 2]);
-        adamw(&mut p, &[3.0, -1e-3], &mut m, &mut v, 1, 0.5, 0.9, 0.999, 0.0, 0.2);
+        adamw(&mut p, &[3.0, -1e-3], &mut m, &mut v, 1, 0.5, 0.9, 0.999, 0.0, 0.2, 7.0);
         // 1 · (1 − 0.5 · 0.2) ∓ 0.5
         assert!((p[0] - 0.4).abs() < 1e-6 && (p[1] - 1.4).abs() < 1e-6, "{p:?}");
     }

@@ -31,7 +31,7 @@ pub use language_model::{
     Finish, GenerateOptions, Generation, LanguageModel, LogLikelihood, Message, RollingLogLikelihood,
 };
 pub use local::{LoadOptions, Local};
-pub use ops::Activation;
+pub use ops::{Activation, memory, optimizer, pool, timing};
 pub use packed::Packed;
 pub use parameters::{LowRank, Parameters, Tracked, Train};
 pub use transformer::{Transformer, Want, WeightSource};

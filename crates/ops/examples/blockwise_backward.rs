@@ -73,7 +73,10 @@ impl Block {
         let n = rms_norm(x.clone(), self.norms[0].clone(), 1e-5);
         let (q, k) =
             (rope(linear(&n, 0), HEADS.features, rotation), rope(linear(&n, 1), HEADS.features, rotation));
-        let x = x + linear(&attention(q, k, linear(&n, 2), HEADS, &Documents::single(TOKENS)), 3);
+        let x = x + linear(
+            &attention(q, k, linear(&n, 2), HEADS, &Documents::single(TOKENS), ops::Activation::F32),
+            3,
+        );
         let n = rms_norm(x.clone(), self.norms[1].clone(), 1e-5);
         x + linear(&swiglu(linear(&n, 4), linear(&n, 5)), 6)
     }

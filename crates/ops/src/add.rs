@@ -4,9 +4,11 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
+use kernels::memory::unwritten;
 
 use crate::flex;
 use crate::node::node;
+use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -34,11 +36,12 @@ pub(crate) fn both<B: Backend>(
 
 impl Add for Flex {
     fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _timer = timing::of("add");
         if flex::composed() {
             return composed::<Self>(a, b);
         }
         let (a, b) = (flex::contiguous(a), flex::contiguous(b));
-        let mut y = vec![0.0; flex::values(&a).len()];
+        let mut y = unwritten(flex::values(&a).len());
         kernels::activation::add(flex::values(&a), flex::values(&b), &mut y);
         flex::tensor(y, a.shape())
     }

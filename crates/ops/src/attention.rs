@@ -13,13 +13,17 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 use kernels::attention as kernel;
+use kernels::linear::Activation;
+use kernels::memory::unwritten;
 
 use crate::Documents;
 use crate::attention::composed::{composed, composed_gradient, composed_mix, composed_pattern};
 use crate::attention::composed::{mix_gradient, pattern_gradient};
 use crate::flex::{self, CpuTensor};
 use crate::key_values::write;
+use crate::linear::precision;
 use crate::node::node;
+use crate::timing;
 
 /// The sizes of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,9 @@ pub(crate) trait Attention: Backend {
         v: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
+        activation: Activation,
     ) -> FloatTensor<Self> {
+        let _ = activation;
         composed::<Self>(q, k, v, heads, documents)
     }
 
@@ -77,7 +83,9 @@ pub(crate) trait AttentionGradient: Attention {
         dy: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
+        activation: Activation,
     ) -> [FloatTensor<Self>; 3] {
+        let _ = activation;
         composed_gradient::<Self>(q, k, v, dy, heads, documents)
     }
 }
@@ -89,12 +97,13 @@ impl<B: AttentionGradient, C: CheckpointStrategy> Attention for Autodiff<B, C> {
         v: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
+        activation: Activation,
     ) -> FloatTensor<Self> {
         let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
-        let y = <B as Attention>::attention(q.clone(), k.clone(), v.clone(), heads, documents);
-        let state = (q, k, v, heads, documents.clone());
-        node::<B, C, _, 3>([q_node, k_node, v_node], state, y, |(q, k, v, heads, documents), dy, _| {
-            B::attention_gradient(q, k, v, dy, heads, &documents).map(Some)
+        let y = <B as Attention>::attention(q.clone(), k.clone(), v.clone(), heads, documents, activation);
+        let (parents, state) = ([q_node, k_node, v_node], (q, k, v, heads, documents.clone(), activation));
+        node::<B, C, _, 3>(parents, state, y, |(q, k, v, heads, documents, activation), dy, _| {
+            B::attention_gradient(q, k, v, dy, heads, &documents, activation).map(Some)
         })
     }
 
@@ -128,12 +137,21 @@ impl Attention for Flex {
         v: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
+        activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("attention");
         if flex::composed() {
             return composed::<Self>(q, k, v, heads, documents);
         }
         let [q, k, v] = [q, k, v].map(flex::contiguous);
-        let mut y = vec![0.0; flex::values(&q).len()];
+        let mut y = unwritten(flex::values(&q).len());
+        // In bf16, as it is trained; in f32, bit for bit as from a cache.
+        if activation == Activation::Bf16 {
+            let shape = packed(documents, heads, activation);
+            let [queries, keys, values] = [&q, &k, &v].map(flex::values);
+            kernel::documents::forward(&shape, queries, keys, values, &mut y);
+            return flex::tensor(y, q.shape());
+        }
         for range in documents.ranges() {
             let (shape, rows) = (causal(range.len(), heads), heads.rows(&range));
             let (keys, values) = (memory(&k, &range, heads), memory(&v, &range, heads));
@@ -190,15 +208,15 @@ impl AttentionGradient for Flex {
         dy: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
+        activation: Activation,
     ) -> [FloatTensor<Self>; 3] {
+        let _timer = timing::of("attention backward");
         if flex::composed() {
             return composed_gradient::<Self>(q, k, v, dy, heads, documents);
         }
         let [q, k, v, dy] = [q, k, v, dy].map(flex::contiguous);
-        let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| vec![0.0; flex::values(x).len()]);
-        let Heads { queries, keys, features } = heads;
-        let (tokens, starts) = (documents.tokens(), documents.starts());
-        let shape = kernel::documents::Documents::causal(tokens, starts, queries, keys, features);
+        let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| unwritten(flex::values(x).len()));
+        let shape = packed(documents, heads, activation);
         let values = flex::values;
         kernel::documents::backward(
             &shape,
@@ -214,6 +232,13 @@ impl AttentionGradient for Flex {
     }
 }
 
+fn packed(documents: &Documents, heads: Heads, activation: Activation) -> kernel::documents::Documents<'_> {
+    let Heads { queries, keys, features } = heads;
+    let (tokens, starts) = (documents.tokens(), documents.starts());
+    let causal = kernel::documents::Documents::causal(tokens, starts, queries, keys, features);
+    kernel::documents::Documents { precision: precision(activation), ..causal }
+}
+
 fn causal(tokens: usize, heads: Heads) -> kernel::Shape<'static> {
     kernel::Shape::causal(tokens, 0, heads.queries, heads.keys, heads.features, tokens)
 }
@@ -222,20 +247,28 @@ fn causal(tokens: usize, heads: Heads) -> kernel::Shape<'static> {
 fn memory(rows: &CpuTensor, range: &Range<usize>, heads: Heads) -> Vec<f32> {
     let width = heads.keys * heads.features;
     let rows = &flex::values(rows)[range.start * width..range.end * width];
-    let mut memory = vec![0.0; rows.len()];
+    let mut memory = unwritten(rows.len());
     write(&mut memory, rows, heads, 0, range.len());
     memory
 }
 
 /// Attention of `q` `[T, queries · features]` over `k` and `v` `[T, keys · features]`; `[T, queries · features]`.
+/// Its products are taken in f32, or in bf16 if that is the activation.
 ///
 /// # Panics
 /// If the shapes do not fit: a fault of the caller, not of user input.
-pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, heads: Heads, documents: &Documents) -> Tensor<2> {
+pub fn attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    heads: Heads,
+    documents: &Documents,
+    activation: Activation,
+) -> Tensor<2> {
     check(q.dims(), k.dims(), heads, documents);
     assert_eq!(k.dims(), v.dims(), "attention: keys and values differ in shape");
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
-    Tensor::from_dispatch(Dispatch::attention(q, k, v, heads, documents))
+    Tensor::from_dispatch(Dispatch::attention(q, k, v, heads, documents, activation))
 }
 
 /// The weights of every query over the tokens, `[queries, T, T]`: each row sums to 1; the future and other

@@ -9,10 +9,12 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{IndexingUpdateOp, Shape, Slice, Tensor, TensorData};
 use kernels::cross_entropy as kernel;
 use kernels::linear::{Activation, PackedWeight};
+use kernels::memory::unwritten;
 
 use crate::flex::{self, CpuTensor};
 use crate::linear::{self, precision};
 use crate::node::node;
+use crate::timing;
 use crate::weight::{Storage, Weight};
 use crate::{Error, dense};
 
@@ -116,6 +118,7 @@ impl CrossEntropy for Flex {
         targets: &[u32],
         activation: Activation,
     ) -> Pair<Self> {
+        let _timer = timing::of("cross entropy");
         if flex::composed() {
             let head = linear::unpacked::<Self>(head, &hidden.device());
             return composed::<Self>(hidden, head, targets);
@@ -129,6 +132,7 @@ impl CrossEntropy for Flex {
         targets: &[u32],
         activation: Activation,
     ) -> Pair<Self> {
+        let _timer = timing::of("cross entropy");
         if flex::composed() {
             return composed::<Self>(hidden, head, targets);
         }
@@ -157,6 +161,7 @@ impl CrossEntropyGradient for Flex {
         dy: FloatTensor<Self>,
         head_wanted: bool,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
+        let _timer = timing::of("cross entropy backward");
         if flex::composed() {
             return composed_gradient(kept, dy, head_wanted);
         }
@@ -173,7 +178,7 @@ impl CrossEntropyGradient for Flex {
             }
         };
         let values = flex::values;
-        let mut dhidden = vec![0.0; values(&hidden).len()];
+        let mut dhidden = unwritten(values(&hidden).len());
         let mut dhead = head_wanted.then(|| vec![0.0; shape.num_elements()]);
         kernel::backward(
             values(&hidden),

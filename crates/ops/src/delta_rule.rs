@@ -17,6 +17,7 @@ pub(crate) use composed::{composed, composed_step};
 
 use crate::flex::{self, CpuTensor};
 use crate::node::node;
+use crate::timing;
 use crate::{Documents, Error};
 
 /// The operation, per back end; the bodies here are its composed twin.
@@ -105,6 +106,7 @@ impl DeltaRule for Flex {
         heads: usize,
         documents: &Documents,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("delta rule");
         if flex::composed() {
             return composed::<Self>([q, k, v, g, beta], heads, documents);
         }

@@ -5,10 +5,12 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata, backend_extension};
 use kernels::gemm::{Operand, gemm};
 use kernels::linear::Activation;
+use kernels::memory::unwritten;
 
 use crate::flex::{self, CpuTensor};
 use crate::linear::precision;
 use crate::node::node;
+use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -69,6 +71,7 @@ impl Dense for Flex {
         weight: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("linear");
         if flex::composed() {
             return composed::<Self>(x, weight);
         }
@@ -82,6 +85,7 @@ impl DenseGradient for Flex {
         weight: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("linear backward, input");
         if flex::composed() {
             return composed_input::<Self>(dy, weight);
         }
@@ -93,6 +97,7 @@ impl DenseGradient for Flex {
         x: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("linear backward, weight");
         if flex::composed() {
             return composed_weight::<Self>(dy, x);
         }
@@ -111,7 +116,7 @@ pub(crate) fn product(
     let (m, k) = turned(a.shape(), transposed[0]);
     let (inner, n) = turned(b.shape(), transposed[1]);
     assert_eq!(k, inner, "linear: inner sizes of a product");
-    let mut c = vec![0.0; m * n];
+    let mut c = unwritten(m * n);
     let operand = |x, transposed| Operand { values: flex::values(x), transposed };
     let (left, right) = (operand(&a, transposed[0]), operand(&b, transposed[1]));
     gemm(m, n, k, left, right, false, precision(activation), &mut c);

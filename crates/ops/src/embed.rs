@@ -12,6 +12,7 @@ use burn::tensor::{IndexingUpdateOp, Shape, Tensor, TensorData};
 use crate::Error;
 use crate::flex::{self, tensor_from};
 use crate::node::node;
+use crate::timing;
 use crate::weight::{Storage, Weight};
 
 /// The operation on a dense table, per back end; the body here is its composed twin.
@@ -53,6 +54,7 @@ impl Embed for Flex {
 
 impl EmbedGradient for Flex {
     fn embed_gradient(dy: FloatTensor<Self>, tokens: &[u32], rows: usize) -> FloatTensor<Self> {
+        let _timer = timing::of("embed backward");
         if flex::composed() {
             return composed_gradient::<Self>(dy, tokens, rows);
         }

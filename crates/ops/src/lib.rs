@@ -29,6 +29,7 @@ mod rms_norm;
 mod rope;
 mod short_conv;
 mod swiglu;
+pub mod timing;
 mod weight;
 
 pub use add::add;
@@ -43,7 +44,7 @@ pub use kernels::Error as KernelError;
 pub use kernels::linear::Activation;
 pub use kernels::quant::Format;
 pub use kernels::rope::{Style as RopeStyle, frequencies as rope_frequencies};
-pub use kernels::{cpu, pool, quant};
+pub use kernels::{cpu, memory, optimizer, pool, quant};
 pub use key_values::{KeyValues, cached_attention, cached_attention_mix, cached_attention_pattern};
 pub use linear::{linear, linear_many};
 pub use relu2::relu2;

@@ -10,11 +10,13 @@ use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, TensorMet
 use burn::tensor::{Tensor, TensorData};
 use kernels::gemm::Precision;
 use kernels::linear::{Activation, PackedWeight, forward_many};
+use kernels::memory::unwritten;
 
 use crate::dense::{self, Dense};
 use crate::flex::{self, CpuTensor};
 use crate::low_rank::AddLowRank;
 use crate::node::node;
+use crate::timing;
 use crate::weight::{Storage, Weight};
 
 type Pair<B> = (FloatTensor<B>, FloatTensor<B>);
@@ -112,6 +114,7 @@ impl Linear for Flex {
         weights: [&Arc<PackedWeight>; 1],
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("linear");
         let [y] = run(x, weights, activation);
         y
     }
@@ -121,6 +124,7 @@ impl Linear for Flex {
         weights: [&Arc<PackedWeight>; 2],
         activation: Activation,
     ) -> Pair<Self> {
+        let _timer = timing::of("linear");
         run(x, weights, activation).into()
     }
 
@@ -129,6 +133,7 @@ impl Linear for Flex {
         weights: [&Arc<PackedWeight>; 3],
         activation: Activation,
     ) -> Triple<Self> {
+        let _timer = timing::of("linear");
         run(x, weights, activation).into()
     }
 }
@@ -139,12 +144,13 @@ impl LinearGradient for Flex {
         weight: &Arc<PackedWeight>,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("linear backward, input");
         if flex::composed() {
             return composed_gradient::<Self>(dy, weight);
         }
         let dy = flex::contiguous(dy);
         let tokens = dy.shape()[0];
-        let mut dx = vec![0.0; tokens * weight.columns()];
+        let mut dx = unwritten(tokens * weight.columns());
         weight.input_gradient(flex::values(&dy), tokens, precision(activation), &mut dx);
         flex::tensor(dx, [tokens, weight.columns()])
     }
@@ -179,7 +185,7 @@ pub(crate) fn outputs<const N: usize>(
 ) -> (usize, [Vec<f32>; N]) {
     let x = flex::contiguous(x);
     let tokens = x.shape()[0];
-    let mut outputs = weights.map(|weight| vec![0.0; tokens * weight.rows()]);
+    let mut outputs = weights.map(|weight| unwritten(tokens * weight.rows()));
     let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
     let weights = weights.map(|weight| &**weight);
     forward_many(&weights, flex::values(&x), tokens, &mut slices, activation);

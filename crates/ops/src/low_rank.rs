@@ -10,6 +10,7 @@ use crate::dense::{self, product};
 use crate::flex;
 use crate::linear::precision;
 use crate::node::node;
+use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -81,6 +82,7 @@ impl AddLowRank for Flex {
         scale: f32,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("low rank");
         if flex::composed() {
             return composed::<Self>(y, x, a, b, scale);
         }
@@ -104,6 +106,7 @@ impl LowRankGradient for Flex {
         activation: Activation,
         wanted: [bool; 3],
     ) -> [Option<FloatTensor<Self>>; 3] {
+        let _timer = timing::of("low rank backward");
         if flex::composed() {
             return composed_gradient::<Self>(dy, x, a, b, scale, wanted);
         }

@@ -4,6 +4,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
+use kernels::memory::unwritten;
 
 use crate::flex;
 use crate::node::node;
@@ -37,7 +38,7 @@ impl Relu2 for Flex {
             return composed::<Self>(x);
         }
         let x = flex::contiguous(x);
-        let mut y = vec![0.0; flex::values(&x).len()];
+        let mut y = unwritten(flex::values(&x).len());
         kernels::activation::relu2(flex::values(&x), &mut y);
         flex::tensor(y, x.shape())
     }
@@ -49,7 +50,7 @@ impl Relu2Gradient for Flex {
             return composed_gradient::<Self>(x, dy);
         }
         let (x, dy) = (flex::contiguous(x), flex::contiguous(dy));
-        let mut dx = vec![0.0; flex::values(&x).len()];
+        let mut dx = unwritten(flex::values(&x).len());
         kernels::activation::relu2_backward(flex::values(&x), flex::values(&dy), &mut dx);
         flex::tensor(dx, x.shape())
     }

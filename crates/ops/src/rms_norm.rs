@@ -4,11 +4,13 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
+use kernels::memory::unwritten;
 use kernels::norm;
 
 use crate::add::both;
 use crate::flex;
 use crate::node::node;
+use crate::timing;
 
 /// The operation, per back end; the bodies here are its composed twin.
 #[backend_extension(Flex, Autodiff)]
@@ -73,11 +75,12 @@ fn normed<B: RmsNormGradient, C: CheckpointStrategy>(
 
 impl RmsNorm for Flex {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        let _timer = timing::of("norm");
         if flex::composed() {
             return composed::<Self>(x, weight, epsilon);
         }
         let (x, weight) = (flex::contiguous(x), flex::contiguous(weight));
-        let mut y = vec![0.0; flex::values(&x).len()];
+        let mut y = unwritten(flex::values(&x).len());
         norm::rms_norm(flex::values(&x), flex::values(&weight), epsilon, &mut y);
         flex::tensor(y, x.shape())
     }
@@ -88,12 +91,13 @@ impl RmsNorm for Flex {
         weight: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _timer = timing::of("norm");
         if flex::composed() {
             return composed_add::<Self>(x, delta, weight, epsilon);
         }
         let [x, delta, weight] = [x, delta, weight].map(flex::contiguous);
         let length = flex::values(&x).len();
-        let (mut sum, mut y) = (vec![0.0; length], vec![0.0; length]);
+        let (mut sum, mut y) = (unwritten(length), unwritten(length));
         let values = flex::values;
         norm::residual_rms_norm(values(&x), values(&delta), values(&weight), epsilon, &mut sum, &mut y);
         (flex::tensor(sum, x.shape()), flex::tensor(y, x.shape()))
@@ -107,12 +111,13 @@ impl RmsNormGradient for Flex {
         epsilon: f32,
         dy: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 2] {
+        let _timer = timing::of("norm backward");
         if flex::composed() {
             return composed_gradient::<Self>(x, weight, epsilon, dy);
         }
         let [x, weight, dy] = [x, weight, dy].map(flex::contiguous);
         let values = flex::values;
-        let (mut dx, mut dweight) = (vec![0.0; values(&x).len()], vec![0.0; values(&weight).len()]);
+        let (mut dx, mut dweight) = (unwritten(values(&x).len()), unwritten(values(&weight).len()));
         norm::rms_norm_backward(values(&x), values(&weight), epsilon, values(&dy), &mut dx, &mut dweight);
         [flex::tensor(dx, x.shape()), flex::tensor(dweight, weight.shape())]
     }

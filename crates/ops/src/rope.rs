@@ -10,6 +10,7 @@ use kernels::rope::Style;
 
 use crate::flex;
 use crate::node::node;
+use crate::timing;
 
 /// The angles of a run of positions, computed once per forward and shared by every layer; cloning shares them.
 #[derive(Clone, Debug)]
@@ -79,6 +80,7 @@ impl<B: RopeGradient, C: CheckpointStrategy> Rope for Autodiff<B, C> {
 
 impl Rope for Flex {
     fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
+        let _timer = timing::of("rope");
         if flex::composed() {
             return composed::<Self>(x, head_dim, rotation);
         }
@@ -92,6 +94,7 @@ impl Rope for Flex {
 
 impl RopeGradient for Flex {
     fn rope_gradient(dy: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
+        let _timer = timing::of("rope backward");
         if flex::composed() {
             return composed::<Self>(dy, head_dim, &rotation.opposite());
         }

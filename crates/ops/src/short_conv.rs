@@ -10,6 +10,7 @@ use kernels::conv as kernel;
 
 use crate::flex::{self, CpuTensor};
 use crate::node::node;
+use crate::timing;
 use crate::{Documents, Error};
 
 /// The operation, per back end; the bodies here are its composed twin.
@@ -78,6 +79,7 @@ impl ShortConv for Flex {
         weight: FloatTensor<Self>,
         documents: &Documents,
     ) -> FloatTensor<Self> {
+        let _timer = timing::of("short conv");
         if flex::composed() {
             return composed::<Self>(x, weight, documents);
         }

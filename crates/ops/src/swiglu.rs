@@ -8,10 +8,12 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 use kernels::linear::{Activation, PackedWeight};
+use kernels::memory::unwritten;
 
 use crate::flex;
 use crate::linear::{self, Linear, LinearGradient};
 use crate::node::node;
+use crate::timing;
 use crate::weight::{Storage, Weight};
 
 /// The operation, per back end; the body here is its composed twin.
@@ -64,11 +66,12 @@ impl<B: SwigluGradient + LinearGradient, C: CheckpointStrategy> Swiglu for Autod
 
 impl Swiglu for Flex {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _timer = timing::of("swiglu");
         if flex::composed() {
             return composed::<Self>(gate, up);
         }
         let (gate, up) = (flex::contiguous(gate), flex::contiguous(up));
-        let mut y = vec![0.0; flex::values(&gate).len()];
+        let mut y = unwritten(flex::values(&gate).len());
         kernels::activation::swiglu(flex::values(&gate), flex::values(&up), &mut y);
         flex::tensor(y, gate.shape())
     }
@@ -82,7 +85,7 @@ impl Swiglu for Flex {
             return composed_linear::<Self>(x, weights);
         }
         let (tokens, [gate, up]) = linear::outputs(x, weights, activation);
-        let mut y = vec![0.0; gate.len()];
+        let mut y = unwritten(gate.len());
         kernels::activation::swiglu(&gate, &up, &mut y);
         flex::tensor(y, [tokens, weights[0].rows()])
     }
@@ -94,12 +97,13 @@ impl SwigluGradient for Flex {
         up: FloatTensor<Self>,
         dy: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 2] {
+        let _timer = timing::of("swiglu backward");
         if flex::composed() {
             return composed_gradient::<Self>(gate, up, dy);
         }
         let [gate, up, dy] = [gate, up, dy].map(flex::contiguous);
         let values = flex::values;
-        let (mut dgate, mut dup) = (vec![0.0; values(&gate).len()], vec![0.0; values(&up).len()]);
+        let (mut dgate, mut dup) = (unwritten(values(&gate).len()), unwritten(values(&up).len()));
         kernels::activation::swiglu_backward(values(&gate), values(&up), values(&dy), &mut dgate, &mut dup);
         [flex::tensor(dgate, gate.shape()), flex::tensor(dup, up.shape())]
     }

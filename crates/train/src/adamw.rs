@@ -1,5 +1,6 @@
 //! AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), in place.
 
+use model::optimizer;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -88,36 +89,9 @@ pub(crate) fn adamw(
     update: Update,
 ) {
     let Update { rate, decay, scale, step } = update;
-    let (beta1, beta2, epsilon) = (config.beta1, config.beta2, config.epsilon);
-    // Bias corrections in f64: 1 - beta2^step loses digits in f32 at the first steps.
-    let correction = |beta: f32| 1.0 - f64::from(beta).powf(step as f64);
-    let size = (f64::from(rate) / correction(beta1)) as f32;
-    let root = (1.0 / correction(beta2).sqrt()) as f32;
-    let keep = 1.0 - rate * decay;
-    let moments = moments.first.iter_mut().zip(&mut moments.second);
-    for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
-        let gradient = gradient * scale;
-        *first = beta1 * *first + (1.0 - beta1) * gradient;
-        *second = beta2 * *second + (1.0 - beta2) * (gradient * gradient);
-        *value = keep * *value - size * *first / (second.sqrt() * root + epsilon);
-    }
-}
-
-/// The Euclidean norm over all gradients together, summed in f64 in their order.
-pub(crate) fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>) -> f64 {
-    let square = |values: &[f32]| -> f64 {
-        // Sixteen partial sums: the compiler can keep them in vectors, and the order is fixed.
-        let mut sums = [0.0f64; 16];
-        let chunks = values.chunks_exact(16);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for (sum, value) in sums.iter_mut().zip(chunk) {
-                *sum += f64::from(*value) * f64::from(*value);
-            }
-        }
-        sums.iter().sum::<f64>() + rest.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>()
-    };
-    gradients.into_iter().map(square).sum::<f64>().sqrt()
+    let AdamWConfig { beta1, beta2, epsilon, .. } = *config;
+    let Moments { first, second } = moments;
+    optimizer::adamw(values, gradient, first, second, step, rate, beta1, beta2, epsilon, decay, scale);
 }
 
 #[cfg(test)]
@@ -162,14 +136,6 @@ mod tests {
         assert!(decays("blocks.0.mixer.query", &[4, 4]) && decays("head", &[9, 4]));
         assert!(!decays("embed", &[9, 4]) && !decays("final_norm", &[4]));
         assert!(!decays("blocks.1.mixer.log_rate", &[2, 1]) && !decays("blocks.1.mixer.decay_bias", &[2]));
-    }
-
-    #[test]
-    fn the_norm_is_over_all_parameters() {
-        let ones = [1.0f32; 35];
-        let norm = global_norm([&[3.0f32, 4.0][..], &ones[..]]);
-        assert!((norm - 60.0f64.sqrt()).abs() < 1e-12);
-        assert!(global_norm([&[f32::NAN][..]]).is_nan());
     }
 
     #[test]

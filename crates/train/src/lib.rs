@@ -5,6 +5,7 @@
 //! - [`packing`]: whole examples packed into runs, in an order the seed decides.
 //! - [`Learner`]: parameters and AdamW; [`Learner::step`] takes any loss, [`fit()`] takes examples and
 //!   [`FitOptions`] and continues exactly after an interruption.
+//! - [`speed`]: how fast a step is, on shapes that other systems can run too.
 //! - [`study`]: what small models from scratch can and cannot learn.
 //!
 //! Same seed, same inputs: same bits, whatever the number of threads and wherever a training was interrupted.
@@ -18,6 +19,7 @@ mod fit;
 mod learner;
 pub mod packing;
 mod schedule;
+pub mod speed;
 pub mod study;
 pub mod vocabulary;
 

@@ -19,24 +19,26 @@ pub(crate) fn own_answers(
 ) -> Result<Own, Error> {
     let mut own = Own::new();
     let Some(most) = options.own_tokens.checked_sub(1) else { return Ok(own) };
-    for phase in [Phase::Supervised, Phase::Preference] {
-        for preference in selected(phase, options) {
-            if own.contains_key(&preference.prompt) {
-                continue;
+    let pairs = [Phase::Supervised, Phase::Preference]
+        .into_iter()
+        .flat_map(|phase| selected(phase, options))
+        .map(|preference| preference.prompt.clone());
+    for request in pairs.chain(ordinary(options)) {
+        if own.contains_key(&request) {
+            continue;
+        }
+        let prompt = writing.answer(&request, "", "…", false)?.prompt();
+        let mut cache = transformer.cache(prompt.len() + options.own_tokens);
+        let mut answer = vec![next(transformer, &prompt, &mut cache)?];
+        for _ in 0..most {
+            let last = answer[answer.len() - 1];
+            if writing.tokenizer.is_end(last) {
+                break;
             }
-            let prompt = writing.answer(&preference.prompt, "", &preference.chosen, false)?.prompt();
-            let mut cache = transformer.cache(prompt.len() + options.own_tokens);
-            let mut answer = vec![next(transformer, &prompt, &mut cache)?];
-            for _ in 0..most {
-                let last = answer[answer.len() - 1];
-                if writing.tokenizer.is_end(last) {
-                    break;
-                }
-                answer.push(next(transformer, &[last], &mut cache)?);
-            }
-            if !tasks::is_refusal(&writing.tokenizer.decode(&answer)) {
-                own.insert(preference.prompt.clone(), answer);
-            }
+            answer.push(next(transformer, &[last], &mut cache)?);
+        }
+        if !tasks::is_refusal(&writing.tokenizer.decode(&answer)) {
+            own.insert(request, answer);
         }
     }
     Ok(own)

@@ -11,6 +11,8 @@ pub(crate) struct Item {
     pub(crate) chosen: Sequence,
     pub(crate) rejected: Option<Sequence>,
     pub(crate) mismatched: Option<Sequence>,
+    /// Weight among the examples of the supervised phase.
+    pub(crate) weight: f64,
 }
 
 impl Item {
@@ -214,7 +216,8 @@ impl<'a> Trainer<'a> {
         let lengths: Vec<usize> = batch.iter().map(|item| item.tokens()).collect();
         let groups = groups(&lengths, self.options.run_tokens);
         let opening = self.options.opening_weight;
-        let weights: f64 = batch.iter().map(|item| weight(item.chosen.scored.len(), opening)).sum();
+        let weights: f64 =
+            batch.iter().map(|item| item.weight * weight(item.chosen.scored.len(), opening)).sum();
         let flipped = match fault {
             Some(Fault::Flipped(share)) => (share * batch.len() as f64).ceil() as usize,
             _ => 0,
@@ -300,10 +303,10 @@ struct Term<'a> {
 impl Term<'_> {
     /// The weighted mean loss over the scored tokens of the batch; `weights` is the sum of all weights.
     fn supervised(&mut self, items: &[&Item], run: &Run, read: &[f32], opening: f64, weights: f64) {
-        for part in &run.parts[..items.len()] {
+        for (item, part) in items.iter().zip(&run.parts) {
             for (place, index) in part.clone().enumerate() {
                 let weight = if place < OPENING { opening } else { 1.0 };
-                let slope = self.scale * weight / weights;
+                let slope = self.scale * item.weight * weight / weights;
                 self.value += slope * f64::from(read[index]);
                 self.slopes[index] = slope as f32;
             }

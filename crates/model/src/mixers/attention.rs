@@ -115,7 +115,7 @@ impl Mixer for Attention {
                 let pattern = ops::attention_pattern(q, k, heads, scene.documents);
                 ops::attention_mix(scene.at_heads(Site::Pattern, pattern)?, v, heads)
             }
-            _ => ops::attention(q, k, v, heads, scene.documents),
+            _ => ops::attention(q, k, v, heads, scene.documents, scene.activation),
         };
         let mixed = scene.at(Site::Mix, mixed)?;
         Ok(self.output.forward(mixed, scene))

@@ -57,7 +57,7 @@ fn a_packed_document_has_the_bits_it_has_alone() {
     let heads = Heads { queries: 4, keys: 2, features: 20 };
     let documents = Documents::new(&[0, 3, 40], 70);
     let (q, k, v) = (random(1, [70, 80]), random(2, [70, 40]), random(3, [70, 40]));
-    let whole = ops::attention(q.clone(), k.clone(), v.clone(), heads, &documents);
+    let whole = ops::attention(q.clone(), k.clone(), v.clone(), heads, &documents, Activation::F32);
     let pattern = ops::attention_pattern(q.clone(), k.clone(), heads, &documents);
     let parts = ops::attention_mix(pattern.clone(), v.clone(), heads);
     assert!(values_of(whole.clone()) == values_of(parts), "the fused operation differs from its parts");
@@ -69,7 +69,7 @@ fn a_packed_document_has_the_bits_it_has_alone() {
     }
     for range in documents.ranges() {
         let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(range.clone()));
-        let alone = ops::attention(q, k, v, heads, &Documents::single(range.len()));
+        let alone = ops::attention(q, k, v, heads, &Documents::single(range.len()), Activation::F32);
         assert!(values_of(alone) == values_of(whole.clone().slice(range)));
     }
 }
@@ -79,7 +79,14 @@ fn remembered_keys_and_values_give_the_same_bits() {
     let heads = Heads { queries: 6, keys: 2, features: 20 };
     let (k, v) = (random(1, [150, 40]), random(2, [150, 40]));
     let q = random(3, [150, 120]);
-    let whole = values_of(ops::attention(q.clone(), k.clone(), v.clone(), heads, &Documents::single(150)));
+    let whole = values_of(ops::attention(
+        q.clone(),
+        k.clone(),
+        v.clone(),
+        heads,
+        &Documents::single(150),
+        Activation::F32,
+    ));
     let mut memory = KeyValues::new(heads);
     let mut split = Vec::new();
     for range in [0..1, 1..70, 70..71, 71..150] {

@@ -104,6 +104,7 @@ impl Stack {
 }
 
 fn data() -> (Vec<u32>, Vec<u32>, Documents, Rotation) {
+    ops::memory::poison(true);
     let documents = Documents::new(&[0, 5, 31], 40);
     let tokens: Vec<u32> = (0..40).map(|i| (i * 7 + i * i) % VOCABULARY as u32).collect();
     let targets = tokens.iter().map(|token| (token * 3 + 1) % VOCABULARY as u32).collect();
@@ -121,7 +122,7 @@ fn ours(stack: &Stack, activation: Activation) -> Tensor<1> {
         let n = ops::rms_norm(x.clone(), block.norms[0].clone(), 1e-5);
         let [q, k, v] = ops::linear_many(n, [&w[0], &w[1], &w[2]], activation);
         let (q, k) = ops::rope_pair(q, k, HEADS.features, &rotation);
-        let mixed = ops::linear(ops::attention(q, k, v, HEADS, &documents), &w[3], activation);
+        let mixed = ops::linear(ops::attention(q, k, v, HEADS, &documents, activation), &w[3], activation);
         let (sum, n) = ops::add_rms_norm(x, mixed, block.norms[1].clone(), 1e-5);
         let hidden = ops::swiglu_linear(n, &w[4], &w[5], activation);
         x = ops::add(sum, ops::linear(hidden, &w[6], activation));

@@ -3,10 +3,11 @@
 mod folder;
 
 use burn::tensor::Tensor;
-use model::{Activation, Parameters, Transformer};
+use model::optimizer::global_norm;
+use model::{Activation, Parameters, Transformer, pool, timing};
 
 use crate::Error;
-use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays, global_norm};
+use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays};
 
 /// A model that learns: its parameters, the moments of AdamW and the counters of steps.
 pub struct Learner {
@@ -102,7 +103,9 @@ impl Learner {
         }
         let (sums, total) = self.gradients(micro_batches, loss)?;
         let share = 1.0 / micro_batches as f64;
-        let norm = global_norm(sums.iter().flatten().map(Vec::as_slice)) * share;
+        let timer = timing::of("gradient norm");
+        let norm = pool::forward(|| global_norm(sums.iter().flatten().map(Vec::as_slice))) * share;
+        drop(timer);
         let loss = (total * share) as f32;
         self.steps += 1;
         let skipped = !(loss.is_finite() && norm.is_finite());
@@ -110,7 +113,7 @@ impl Learner {
             self.applied += 1;
             let clip = self.optimizer.clip_norm.map_or(f64::INFINITY, f64::from);
             let scale = if norm > clip { clip / norm } else { 1.0 };
-            self.apply(&sums, rate, (scale * share) as f32)?;
+            pool::forward(|| self.apply(&sums, rate, (scale * share) as f32))?;
         }
         Ok(StepReport { step: self.steps, loss, gradient_norm: norm as f32, skipped })
     }
@@ -122,13 +125,19 @@ impl Learner {
         micro_batches: usize,
         loss: &mut dyn FnMut(&Transformer, usize) -> Result<Tensor<1>, Error>,
     ) -> Result<(Vec<Option<Vec<f32>>>, f64), Error> {
+        let timer = timing::of("view of the parameters");
         let tracked = self.parameters.track(self.activation)?;
+        drop(timer);
         let mut sums: Vec<Option<Vec<f32>>> = Vec::new();
         let mut total = 0.0;
         for micro in 0..micro_batches {
+            let timer = timing::of("all forward");
             let loss = loss(tracked.transformer(), micro)?;
             total += f64::from(value_of(&loss)?);
+            drop(timer);
+            let timer = timing::of("all backward");
             let gradients = tracked.gradients(loss);
+            drop(timer);
             if micro == 0 {
                 sums = gradients;
                 continue;
@@ -148,6 +157,7 @@ impl Learner {
 
     /// Moves every parameter that has a gradient.
     fn apply(&mut self, gradients: &[Option<Vec<f32>>], rate: f32, scale: f32) -> Result<(), Error> {
+        let _timer = timing::of("optimizer");
         let trainable: Vec<(String, f32)> = self
             .parameters
             .trainable()

@@ -1,0 +1,56 @@
+//! The most the register tile can do: both factors stay in the first-level cache, nothing is packed.
+
+use super::pack::Layout;
+use super::{INNER, tile};
+use crate::cpu;
+use crate::gemm::Precision;
+use crate::pool;
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Tiles between two looks at the clock.
+const TILES: usize = 20_000;
+
+/// Floating-point operations per second of all threads together, the best of a few rounds.
+pub fn peak(precision: Precision) -> f64 {
+    let level = cpu::level();
+    let layout = Layout::of(level, precision);
+    let threads = pool::threads();
+    let mut best = f64::INFINITY;
+    let mut operations = 0.0;
+    for _ in 0..5 {
+        let start = Instant::now();
+        let part = |_: usize| match layout {
+            Layout::Paired => black_box(dispatch_bf16(level, Tiles)),
+            _ => black_box(dispatch(level, Tiles)),
+        };
+        operations = part(0);
+        let once = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        pool::run(threads, &|index| {
+            part(index);
+        });
+        best = best.min(start.elapsed().as_secs_f64().max(once));
+    }
+    operations * threads as f64 / best
+}
+
+struct Tiles;
+
+impl Kernel for Tiles {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        let vectors = tile::vectors::<S>();
+        let a = vec![1.0f32; INNER * LANES];
+        let b = vec![1.0f32; INNER * LANES * vectors];
+        let mut sum = 0.0;
+        for _ in 0..TILES {
+            sum += tile::alone(simd, black_box(&a), black_box(&b));
+        }
+        black_box(sum);
+        let pairs = if S::PAIRS { 2 } else { 1 };
+        (2 * TILES * INNER * pairs * tile::rows_of::<S>() * vectors * LANES) as f64
+    }
+}

@@ -1,0 +1,192 @@
+//! How fast a training step is, on configurations that other systems can run too.
+
+use std::time::Instant;
+
+use model::config::Layers;
+use model::{Activation, Config, Parameters, timing};
+use serde::Serialize;
+use tasks::Random;
+
+use crate::{AdamWConfig, Batch, Error, Learner, Sequence};
+
+/// A model from scratch and the shape of its batches.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// What it is called.
+    pub name: &'static str,
+    /// Number of token ids.
+    pub vocabulary: usize,
+    /// Features of the residual stream.
+    pub width: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Heads, which share the width.
+    pub heads: usize,
+    /// Features of SwiGLU.
+    pub hidden: usize,
+    /// Tokens of a sequence.
+    pub length: usize,
+    /// Sequences per step.
+    pub batch: usize,
+}
+
+/// The known setups.
+#[rustfmt::skip]
+pub const SETUPS: [Setup; 3] = [
+    Setup { name: "tiny", vocabulary: 256, width: 64, layers: 2, heads: 4, hidden: 192, length: 64, batch: 32 },
+    Setup { name: "gpt-5m", vocabulary: 1024, width: 256, layers: 6, heads: 8, hidden: 640, length: 256, batch: 8 },
+    Setup { name: "gpt-30m", vocabulary: 4096, width: 512, layers: 8, heads: 8, hidden: 1344, length: 512, batch: 8 },
+];
+
+impl Setup {
+    /// Its configuration: rotary positions, an own head, no other extras.
+    pub fn config(&self) -> Config {
+        let layers = Layers::parse(&format!("{} x [attention]", self.layers));
+        let layers = layers.expect("the grammar is fixed");
+        let mut config = Config::new(self.vocabulary, self.width, self.length, layers);
+        config.norm_epsilon = 1e-5;
+        config.tied_embeddings = false;
+        config.attention.heads = self.heads;
+        config.attention.kv_heads = self.heads;
+        config.attention.head_dim = self.width / self.heads;
+        config.attention.qk_norm = false;
+        config.channel.hidden = self.hidden;
+        config
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Speed {
+    /// Numbers trained.
+    pub parameters: usize,
+    /// Tokens read per second, of the median step.
+    pub tokens_per_s: f64,
+    /// Floating-point operations per second in 10⁹: six per parameter in a product and token, and attention's.
+    pub gflops: f64,
+    /// Loss of the last step, in nats.
+    pub loss: f32,
+    /// Seconds of the median step.
+    pub step_seconds: f64,
+    /// Seconds of the fastest step: on a shared machine, what the step itself needs.
+    pub fastest_seconds: f64,
+    /// Steps measured.
+    pub steps: usize,
+    /// Operation, calls and seconds in a step, if asked for.
+    pub operations: Vec<(&'static str, f64, f64)>,
+}
+
+/// Steps before the clock counts.
+const WARM_UP: usize = 3;
+
+/// x[t+1] = (5 x[t] + 3) mod V, a tenth of the tokens replaced at random: learnable, so that a missing gradient
+/// shows in the loss.
+fn stream(random: &mut Random, vocabulary: usize, length: usize, batch: usize) -> Vec<Sequence> {
+    let document = |_| {
+        let mut tokens = vec![random.below(vocabulary)];
+        (0..length).for_each(|at| tokens.push((5 * tokens[at] + 3) % vocabulary));
+        for token in &mut tokens {
+            if random.below(10) == 0 {
+                *token = random.below(vocabulary);
+            }
+        }
+        let tokens: Vec<u32> = tokens.into_iter().map(|token| token as u32).collect();
+        let targets = (0..length).map(|at| (at, tokens[at + 1])).collect();
+        (tokens[..length].to_vec(), targets)
+    };
+    (0..batch).map(document).collect()
+}
+
+/// Trains `parameters` on the stream for `steps` steps after a warm-up, and takes the time of each; with `timings`
+/// also of the operations.
+///
+/// # Errors
+/// The model's.
+pub fn measure(
+    parameters: Parameters,
+    activation: Activation,
+    (length, batch): (usize, usize),
+    rate: f32,
+    steps: usize,
+    timings: bool,
+) -> Result<Speed, Error> {
+    let config = parameters.config().clone();
+    let (count, trained) = (parameters.count(), parameters.trainable_count());
+    let mut learner = Learner::new(parameters, &AdamWConfig::default()).with_activation(activation);
+    let mut random = Random::new(0, "train/speed");
+    let (mut seconds, mut loss) = (Vec::new(), 0.0);
+    for step in 0..steps + WARM_UP {
+        if step == WARM_UP && timings {
+            timing::record(true);
+        }
+        let batch = Batch::of_queries(&stream(&mut random, config.vocabulary, length, batch));
+        let started = Instant::now();
+        let share = 1.0 / batch.scored() as f32;
+        loss =
+            learner.step(rate, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.sum() * share))?.loss;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    let share = 1.0 / steps as f64;
+    let operations = timing::measured();
+    let operations =
+        operations.into_iter().map(|(name, calls, time)| (name, calls as f64 * share, time * share));
+    let operations = operations.collect();
+    timing::record(false);
+    let mut measured = seconds.split_off(WARM_UP);
+    measured.sort_by(f64::total_cmp);
+    let step_seconds = measured.get(measured.len() / 2).copied().unwrap_or(f64::NAN);
+    let tokens = (batch * length) as f64;
+    let embedding = if config.tied_embeddings { 0 } else { config.vocabulary * config.width };
+    // A frozen weight has no gradient of its own: a third of the products less.
+    let products = (4 * (count - embedding) + 2 * trained.saturating_sub(embedding).min(count)) as f64;
+    let features = config.attention.heads * config.attention.head_dim;
+    let attention = (6 * config.layers.len() * length * features) as f64;
+    Ok(Speed {
+        parameters: trained,
+        tokens_per_s: tokens / step_seconds,
+        gflops: (products + attention) * tokens / step_seconds / 1e9,
+        loss,
+        step_seconds,
+        fastest_seconds: measured.first().copied().unwrap_or(f64::NAN),
+        steps,
+        operations,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setups_have_the_parameters_they_are_named_for() {
+        // PyTorch counts the same layers: 5,052,672 for gpt-5m.
+        let counts: Vec<usize> = SETUPS
+            .iter()
+            .map(|setup| Parameters::random(&setup.config(), 0).map(|p| p.count()).unwrap())
+            .collect();
+        assert_eq!(counts[1], 2 * 1024 * 256 + 6 * (4 * 256 * 256 + 3 * 256 * 640 + 2 * 256) + 256);
+    }
+
+    #[test]
+    fn the_stream_follows_its_rule_nine_times_of_ten() {
+        let documents = stream(&mut Random::new(1, "test"), 1024, 500, 4);
+        let (mut right, mut all) = (0, 0);
+        for (tokens, targets) in &documents {
+            for &(row, target) in targets {
+                all += 1;
+                right += usize::from((5 * tokens[row] + 3) % 1024 == target);
+            }
+        }
+        let share = f64::from(right as u32) / f64::from(all as u32);
+        // Both the token and its successor must have stayed.
+        assert!((0.78..0.85).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn it_learns_while_it_is_measured() {
+        let parameters = Parameters::random(&SETUPS[0].config(), 0).unwrap();
+        let speed = measure(parameters, Activation::F32, (32, 4), 3e-3, 30, true).unwrap();
+        assert!(speed.operations.iter().any(|(name, calls, _)| *name == "attention" && *calls >= 2.0));
+        assert!(speed.loss < 5.2 && speed.tokens_per_s > 0.0, "{speed:?}");
+    }
+}
