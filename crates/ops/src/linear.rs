@@ -17,7 +17,7 @@ use crate::flex::{self, CpuTensor};
 use crate::low_rank::AddLowRank;
 use crate::node::node;
 use crate::timing;
-use crate::weight::{Storage, Weight};
+use crate::weight::{LowRank, Storage, Weight};
 
 type Pair<B> = (FloatTensor<B>, FloatTensor<B>);
 type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
@@ -232,14 +232,32 @@ pub fn linear_many<const N: usize>(
     }
     let tracked = x.is_tracked() || weights.iter().any(|weight| weight.is_tracked());
     let activation = if tracked { in_training(activation) } else { activation };
-    let mut ys = bases(x.clone(), weights.map(Weight::base), activation).into_iter();
-    weights.map(|weight| {
-        let y = ys.next().expect("one output per weight");
-        weight.additions().fold(y, |y, added| {
-            let [y, x, a, b] = [y, x.clone(), added.a.clone(), added.b.clone()].map(Tensor::into_dispatch);
-            Tensor::from_dispatch(Dispatch::add_low_rank(y, x, a, b, added.scale, activation))
-        })
-    })
+    let ys = bases(x.clone(), weights.map(Weight::base), activation);
+    let additions: Vec<(usize, &LowRank)> = weights
+        .iter()
+        .enumerate()
+        .flat_map(|(index, weight)| weight.additions().map(move |added| (index, added)))
+        .collect();
+    if additions.is_empty() {
+        return ys;
+    }
+    // One pass over `x` for all of them.
+    let inner = additions.iter().map(|(_, added)| added.a.clone()).collect::<Vec<_>>();
+    let ranks: Vec<usize> = inner.iter().map(|a| a.dims()[0]).collect();
+    let inner = if inner.len() == 1 { additions[0].1.a.clone() } else { Tensor::cat(inner, 0) };
+    let (x, inner) = (x.into_dispatch(), inner.into_dispatch());
+    let all: Tensor<2> = Tensor::from_dispatch(Dispatch::linear_dense(x, inner, activation));
+    // Taken out while it grows: a second owner would make it a copy.
+    let (mut ys, mut from) = (ys.map(Some), 0);
+    for ((index, added), rank) in additions.into_iter().zip(ranks) {
+        let u = if rank == all.dims()[1] { all.clone() } else { all.clone().narrow(1, from, rank) };
+        from += rank;
+        ys[index] = ys[index].take().map(|y| {
+            let [y, u, b] = [y, u, added.b.clone()].map(Tensor::into_dispatch);
+            Tensor::from_dispatch(Dispatch::add_low_rank(y, u, b, added.scale, activation))
+        });
+    }
+    ys.map(|y| y.expect("put back after every addition"))
 }
 
 /// What a tracked operation computes in: never 8-bit integers.

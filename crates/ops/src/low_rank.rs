@@ -1,4 +1,5 @@
-//! The low-rank addition to a linear map (Hu et al. 2021, arXiv:2106.09685): `y + scale · (x · aᵀ) · bᵀ`.
+//! The outer half of a low-rank addition to a linear map (Hu et al. 2021, arXiv:2106.09685): `y + scale · u · bᵀ`.
+//! The inner half, `u = x · aᵀ`, is a linear map of its own, one for all additions over the same `x`.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -7,7 +8,7 @@ use kernels::gemm::{Operand, gemm};
 use kernels::linear::Activation;
 
 use crate::dense::{self, product};
-use crate::flex;
+use crate::flex::{self, CpuTensor};
 use crate::linear::precision;
 use crate::node::node;
 use crate::timing;
@@ -17,58 +18,45 @@ use crate::timing;
 pub(crate) trait AddLowRank: Backend {
     fn add_low_rank(
         y: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
+        u: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         activation: Activation,
     ) -> FloatTensor<Self> {
         let _ = activation;
-        composed::<Self>(y, x, a, b, scale)
+        composed::<Self>(y, u, b, scale)
     }
 }
 
-/// Gradients of `x`, `a` and `b`, per back end; with `s = scale · dy` and `u = x · aᵀ`:
-/// `dx = s · b · a`, `da = (s · b)ᵀ · x`, `db = sᵀ · u`.
+/// Gradients of `u` and `b`, per back end: `du = scale · dy · b`, `db = scale · dyᵀ · u`.
 pub(crate) trait LowRankGradient: AddLowRank {
     fn low_rank_gradient(
         dy: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
+        u: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         activation: Activation,
-        wanted: [bool; 3],
-    ) -> [Option<FloatTensor<Self>>; 3] {
+        wanted: [bool; 2],
+    ) -> [Option<FloatTensor<Self>>; 2] {
         let _ = activation;
-        composed_gradient::<Self>(dy, x, a, b, scale, wanted)
+        composed_gradient::<Self>(dy, u, b, scale, wanted)
     }
 }
 
 impl<B: LowRankGradient, C: CheckpointStrategy> AddLowRank for Autodiff<B, C> {
     fn add_low_rank(
         y: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
+        u: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         activation: Activation,
     ) -> FloatTensor<Self> {
-        let ((y, y_node), (x, x_node)) = (y.into_parts(), x.into_parts());
-        let ((a, a_node), (b, b_node)) = (a.into_parts(), b.into_parts());
-        let sum = B::add_low_rank(y, x.clone(), a.clone(), b.clone(), scale, activation);
-        let (parents, state) = ([y_node, x_node, a_node, b_node], (x, a, b, scale, activation));
-        node::<B, C, _, 4>(parents, state, sum, |(x, a, b, scale, activation), dy, wanted| {
-            let [dx, da, db] = B::low_rank_gradient(
-                dy.clone(),
-                x,
-                a,
-                b,
-                scale,
-                activation,
-                [wanted[1], wanted[2], wanted[3]],
-            );
-            [Some(dy), dx, da, db]
+        let ((y, y_node), (u, u_node), (b, b_node)) = (y.into_parts(), u.into_parts(), b.into_parts());
+        let sum = B::add_low_rank(y, u.clone(), b.clone(), scale, activation);
+        let (parents, state) = ([y_node, u_node, b_node], (u, b, scale, activation));
+        node::<B, C, _, 3>(parents, state, sum, |(u, b, scale, activation), dy, wanted| {
+            let [du, db] = B::low_rank_gradient(dy.clone(), u, b, scale, activation, [wanted[1], wanted[2]]);
+            [Some(dy), du, db]
         })
     }
 }
@@ -76,21 +64,18 @@ impl<B: LowRankGradient, C: CheckpointStrategy> AddLowRank for Autodiff<B, C> {
 impl AddLowRank for Flex {
     fn add_low_rank(
         y: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
+        u: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         activation: Activation,
     ) -> FloatTensor<Self> {
         let _timer = timing::of("low rank");
         if flex::composed() {
-            return composed::<Self>(y, x, a, b, scale);
+            return composed::<Self>(y, u, b, scale);
         }
-        let (shape, rank) = (y.shape(), a.shape()[0]);
-        let (mut sum, b) = (flex::into_values(y), flex::contiguous(b));
-        let mut inner = flex::into_values(product(x, a, [false, true], activation));
-        inner.iter_mut().for_each(|value| *value *= scale);
-        let (left, right) = (Operand::plain(&inner), Operand::transposed(flex::values(&b)));
+        let (shape, rank) = (y.shape(), b.shape()[1]);
+        let (mut sum, u, b) = (flex::into_values(y), scaled(u, scale), flex::contiguous(b));
+        let (left, right) = (Operand::plain(flex::values(&u)), Operand::transposed(flex::values(&b)));
         gemm(shape[0], shape[1], rank, left, right, true, precision(activation), &mut sum);
         flex::tensor(sum, shape)
     }
@@ -99,61 +84,45 @@ impl AddLowRank for Flex {
 impl LowRankGradient for Flex {
     fn low_rank_gradient(
         dy: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        a: FloatTensor<Self>,
+        u: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         activation: Activation,
-        wanted: [bool; 3],
-    ) -> [Option<FloatTensor<Self>>; 3] {
+        wanted: [bool; 2],
+    ) -> [Option<FloatTensor<Self>>; 2] {
         let _timer = timing::of("low rank backward");
         if flex::composed() {
-            return composed_gradient::<Self>(dy, x, a, b, scale, wanted);
+            return composed_gradient::<Self>(dy, u, b, scale, wanted);
         }
-        let scaled = |tensor| {
-            let shape = TensorMetadata::shape(&tensor);
-            let mut values = flex::into_values(tensor);
-            values.iter_mut().for_each(|value| *value *= scale);
-            flex::tensor(values, shape)
-        };
-        let db = wanted[2].then(|| {
-            let inner = scaled(product(x.clone(), a.clone(), [false, true], activation));
-            product(dy.clone(), inner, [true, false], activation)
-        });
-        if !wanted[0] && !wanted[1] {
-            return [None, None, db];
-        }
-        let dinner = scaled(product(dy, b, [false, false], activation));
-        let da = wanted[1].then(|| product(dinner.clone(), x, [true, false], activation));
-        [wanted[0].then(|| product(dinner, a, [false, false], activation)), da, db]
+        let db = wanted[1].then(|| product(dy.clone(), scaled(u, scale), [true, false], activation));
+        [wanted[0].then(|| scaled(product(dy, b, [false, false], activation), scale)), db]
     }
+}
+
+fn scaled(tensor: CpuTensor, scale: f32) -> CpuTensor {
+    let shape = TensorMetadata::shape(&tensor);
+    let mut values = flex::into_values(tensor);
+    values.iter_mut().for_each(|value| *value *= scale);
+    flex::tensor(values, shape)
 }
 
 pub(crate) fn composed<B: Backend>(
     y: FloatTensor<B>,
-    x: FloatTensor<B>,
-    a: FloatTensor<B>,
+    u: FloatTensor<B>,
     b: FloatTensor<B>,
     scale: f32,
 ) -> FloatTensor<B> {
-    let added = dense::composed::<B>(dense::composed::<B>(x, a), b);
-    B::float_add(y, B::float_mul_scalar(added, scale.into()))
+    B::float_add(y, B::float_mul_scalar(dense::composed::<B>(u, b), scale.into()))
 }
 
 fn composed_gradient<B: Backend>(
     dy: FloatTensor<B>,
-    x: FloatTensor<B>,
-    a: FloatTensor<B>,
+    u: FloatTensor<B>,
     b: FloatTensor<B>,
     scale: f32,
-    wanted: [bool; 3],
-) -> [Option<FloatTensor<B>>; 3] {
+    wanted: [bool; 2],
+) -> [Option<FloatTensor<B>>; 2] {
     let dy = B::float_mul_scalar(dy, scale.into());
-    let db = wanted[2].then(|| {
-        let inner = dense::composed::<B>(x.clone(), a.clone());
-        B::float_matmul(B::float_transpose(dy.clone()), inner)
-    });
-    let dinner = B::float_matmul(dy, b);
-    let da = wanted[1].then(|| B::float_matmul(B::float_transpose(dinner.clone()), x));
-    [wanted[0].then(|| B::float_matmul(dinner, a)), da, db]
+    let db = wanted[1].then(|| B::float_matmul(B::float_transpose(dy.clone()), u));
+    [wanted[0].then(|| B::float_matmul(dy, b)), db]
 }

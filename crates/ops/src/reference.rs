@@ -59,7 +59,7 @@ pub fn linear(x: Tensor<2>, weight: &Weight) -> Tensor<2> {
     let y = dense::composed::<Dispatch>(x.clone().into_dispatch(), base.into_dispatch());
     let y = weight.additions().fold(y, |y, added| {
         let [x, a, b] = [x.clone(), added.a.clone(), added.b.clone()].map(Tensor::into_dispatch);
-        low_rank::composed::<Dispatch>(y, x, a, b, added.scale)
+        low_rank::composed::<Dispatch>(y, dense::composed::<Dispatch>(x, a), b, added.scale)
     });
     Tensor::from_dispatch(y)
 }

@@ -1,5 +1,7 @@
 //! Parameters with an optimizer: one step, a snapshot to go back to, a folder to continue from.
 
+#[cfg(test)]
+mod architectures;
 mod folder;
 
 use burn::tensor::Tensor;
