@@ -39,6 +39,7 @@ impl Tuned {
             "skipped": self.summary.skipped,
             "losses": self.summary.losses,
             "held_out": self.summary.held_out,
+            "damaged_states": self.summary.recovered,
         })
     }
 }

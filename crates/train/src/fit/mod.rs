@@ -105,6 +105,9 @@ pub struct Summary {
     pub losses: Vec<f32>,
     /// Held-out loss, with the number of steps before it.
     pub held_out: Vec<(usize, f32)>,
+    /// Saved states that were found damaged, and what was wrong; the training went on from the one before.
+    #[serde(default)]
+    pub recovered: Vec<String>,
 }
 
 impl Summary {
@@ -191,6 +194,7 @@ fn fit_all(
         && let Some(extra) = learner.load(folder)?
     {
         (position, summary) = resume(folder, extra, &fingerprint)?;
+        summary.recovered.extend(learner.recovered().map(str::to_string));
     }
     let mut packing = Packing::new(&examples, options.run_tokens, options.seed, position)?;
     let steps = options.steps(&packing);

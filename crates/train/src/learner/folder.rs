@@ -1,13 +1,14 @@
 //! A learner on disk: files named by their content, and one small file that says which of them count.
 //!
 //! `learner.json` is replaced last and in one move, so whatever the moment of a crash it names complete files.
+//! `learner.previous.json` is what it was before, with its files: if the newest state is damaged, that one counts.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use ledger::{AtomicFile, hash_file, write_atomic};
+use ledger::{AtomicFile, hash_bytes, hash_file, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
@@ -15,7 +16,8 @@ use crate::Error;
 use crate::adamw::{AdamWConfig, Moments};
 
 const STATE: &str = "learner.json";
-const FORMAT: u32 = 1;
+const PREVIOUS: &str = "learner.previous.json";
+const FORMAT: u32 = 2;
 /// Hexadecimal digits of the hash in a file's name.
 const SHORT: usize = 16;
 
@@ -33,6 +35,14 @@ struct State {
     /// What the caller keeps beside the learner.
     #[serde(default)]
     extra: serde_json::Value,
+}
+
+/// Why a state cannot be taken up.
+enum Damage {
+    /// Its files are not what was written.
+    Damaged(Error),
+    /// It belongs to something else.
+    Other(Error),
 }
 
 /// A file of the folder.
@@ -63,37 +73,74 @@ impl Learner {
             extra: extra.clone(),
         };
         let path = folder.join(STATE);
-        let json = serde_json::to_vec_pretty(&state).map_err(Error::state(&path))?;
-        write_atomic(&path, &json)?;
-        remove_others(folder, &[&state.weights.file, &state.moments.file])
+        let json = sealed(&serde_json::to_string_pretty(&state).map_err(Error::state(&path))?);
+        let mut keep = vec![state.weights.file, state.moments.file];
+        // A damaged state is worth less than the one before it, which then stays.
+        match self.read(folder, STATE) {
+            Ok(Some((last, _))) => {
+                let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+                write_atomic(folder.join(PREVIOUS), &bytes)?;
+                keep.extend([last.weights.file, last.moments.file]);
+            }
+            Ok(None) | Err(_) => {
+                let before = self.read(folder, PREVIOUS).ok().flatten();
+                keep.extend(
+                    before.into_iter().flat_map(|(state, _)| [state.weights.file, state.moments.file]),
+                );
+            }
+        }
+        write_atomic(&path, json.as_bytes())?;
+        remove_others(folder, &keep)
     }
 
     /// Continues from what [`save`](Self::save) wrote, and returns its `extra`; `None` if the folder holds no
-    /// learner.
+    /// learner. If the newest state is damaged, the one before it is taken, and [`recovered`](Self::recovered) says so.
     ///
     /// # Errors
-    /// The files are damaged, or belong to another model or optimizer; the learner is unchanged then.
+    /// Both states are damaged, or they belong to another model or optimizer; the learner is unchanged then.
     pub fn load(&mut self, folder: &Path) -> Result<Option<serde_json::Value>, Error> {
-        let path = folder.join(STATE);
+        let newest = self.read(folder, STATE);
+        let (found, recovered) = match newest {
+            Ok(None) => (None, None),
+            Ok(found) => (found, None),
+            Err(Damage::Other(error)) => return Err(error),
+            Err(Damage::Damaged(reason)) => match self.read(folder, PREVIOUS) {
+                Ok(Some(found)) => (Some(found), Some(reason.to_string())),
+                _ => return Err(reason),
+            },
+        };
+        let Some((state, moments)) = found else { return Ok(None) };
+        self.parameters.load(&folder.join(&state.weights.file))?;
+        self.moments = moments;
+        (self.steps, self.applied) = (state.steps, state.applied);
+        self.recovered = recovered;
+        Ok(Some(state.extra))
+    }
+
+    /// A state whose files are what was recorded, with the moments in it.
+    fn read(&self, folder: &Path, name: &str) -> Result<Option<(State, Vec<Moments>)>, Damage> {
+        let path = folder.join(name);
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
-        let state: State = serde_json::from_slice(&bytes).map_err(Error::state(&path))?;
+        let damaged = |reason: &dyn std::fmt::Display| Damage::Damaged(Error::state(&path)(reason));
+        let text = fs::read_to_string(&path).map_err(|error| damaged(&error))?;
+        if !is_sealed(&text) {
+            return Err(damaged(&"its content changed since it was written; remove the folder"));
+        }
+        let state: State = serde_json::from_str(&text).map_err(|error| damaged(&error))?;
         let differs = [
             (state.format != FORMAT, "it was written by another version"),
             (state.parameters != self.layout(), "it belongs to another model, or other weights are trained"),
             (state.optimizer != self.optimizer, "it was made with other optimizer settings"),
         ];
         if let Some((_, reason)) = differs.into_iter().find(|(differs, _)| *differs) {
-            return Err(Error::state(&path)(format!("{reason}; use the same settings or remove the folder")));
+            let advice = format!("{reason}; use the same settings or remove the folder");
+            return Err(Damage::Other(Error::state(&path)(advice)));
         }
-        let weights = verified(folder, &state.weights)?;
-        let moments = self.read_moments(&verified(folder, &state.moments)?)?;
-        self.parameters.load(&weights)?;
-        self.moments = moments;
-        (self.steps, self.applied) = (state.steps, state.applied);
-        Ok(Some(state.extra))
+        verified(folder, &state.weights).map_err(Damage::Damaged)?;
+        let moments = verified(folder, &state.moments).and_then(|path| self.read_moments(&path));
+        Ok(Some((state, moments.map_err(Damage::Damaged)?)))
     }
 
     fn layout(&self) -> Vec<(String, usize)> {
@@ -169,6 +216,20 @@ impl Learner {
     }
 }
 
+/// What stands before the hash of the rest of a state, and after it.
+const SEAL: [&str; 2] = ["{\n  \"blake3\": \"", "\","];
+
+/// A JSON object with the hash of its text as a first field.
+fn sealed(object: &str) -> String {
+    let rest = object.strip_prefix('{').unwrap_or(object);
+    format!("{}{}{}{rest}", SEAL[0], hash_bytes(rest), SEAL[1])
+}
+
+fn is_sealed(text: &str) -> bool {
+    let parts = text.strip_prefix(SEAL[0]).and_then(|text| text.split_once(SEAL[1]));
+    parts.is_some_and(|(hash, rest)| hash == hash_bytes(rest))
+}
+
 /// The file of a part, if its content is what was recorded.
 fn verified(folder: &Path, part: &Part) -> Result<PathBuf, Error> {
     let path = folder.join(&part.file);
@@ -179,7 +240,7 @@ fn verified(folder: &Path, part: &Part) -> Result<PathBuf, Error> {
 }
 
 /// Removes the files of earlier states and of interrupted writes.
-fn remove_others(folder: &Path, keep: &[&String]) -> Result<(), Error> {
+fn remove_others(folder: &Path, keep: &[String]) -> Result<(), Error> {
     let keep: BTreeSet<&str> = keep.iter().map(|name| name.as_str()).collect();
     for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
         let path = entry.map_err(Error::file("read", folder))?.path();

@@ -20,6 +20,8 @@ pub struct Learner {
     moments: Vec<Moments>,
     steps: u64,
     applied: u64,
+    /// Why the state before the newest was taken up.
+    recovered: Option<String>,
 }
 
 /// What one step did.
@@ -50,7 +52,8 @@ impl Learner {
         let moments = parameters.trainable().map(|(_, shape)| Moments::zeros(shape.iter().product()));
         let moments = moments.collect();
         let optimizer = optimizer.clone();
-        Self { parameters, optimizer, activation: Activation::F32, moments, steps: 0, applied: 0 }
+        let (activation, recovered) = (Activation::F32, None);
+        Self { parameters, optimizer, activation, moments, steps: 0, applied: 0, recovered }
     }
 
     /// How the linear operations of the following steps treat their input: f32, or the faster bf16.
@@ -83,6 +86,11 @@ impl Learner {
     /// Steps so far, skipped ones included.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// What was wrong with the newest saved state, if the one before it had to be taken up.
+    pub fn recovered(&self) -> Option<&str> {
+        self.recovered.as_deref()
     }
 
     /// One optimizer step at learning rate `rate`. `loss(transformer, micro)` returns the loss `[1]` of each of
