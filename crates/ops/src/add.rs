@@ -11,7 +11,7 @@ use crate::node::node;
 use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Add: Backend {
     fn add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::<Self>(a, b)

@@ -45,7 +45,7 @@ impl Heads {
 }
 
 /// The operation, per back end; the bodies here are its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Attention: Backend {
     fn attention(
         q: FloatTensor<Self>,

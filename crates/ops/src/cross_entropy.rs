@@ -23,7 +23,7 @@ const ROWS: usize = 128;
 
 /// The operation, per back end: the losses, and the logarithm of each row's sum of e^logit. The bodies here are
 /// its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait CrossEntropy: Backend {
     fn cross_entropy(
         hidden: FloatTensor<Self>,

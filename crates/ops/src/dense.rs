@@ -13,7 +13,7 @@ use crate::node::node;
 use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Dense: Backend {
     fn linear_dense(
         x: FloatTensor<Self>,

@@ -16,7 +16,7 @@ use crate::timing;
 use crate::weight::{Storage, Weight};
 
 /// The operation on a dense table, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Embed: Backend {
     fn embed(table: FloatTensor<Self>, tokens: &[u32]) -> FloatTensor<Self> {
         composed::<Self>(table, tokens)

@@ -112,7 +112,7 @@ pub(crate) fn write(memory: &mut [f32], rows: &[f32], heads: Heads, first: usize
 }
 
 /// The operation, per back end; the bodies here are its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait CachedAttention: Backend {
     fn cached_attention(q: FloatTensor<Self>, memory: &KeyValues) -> FloatTensor<Self> {
         let (device, heads) = (q.device(), memory.heads);

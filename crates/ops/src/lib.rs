@@ -5,14 +5,18 @@
 //! Burn's autodiff graph, whose backward is again a trait method with a composed body and a CPU form. Nodes keep
 //! their inputs and compute cheap things again. [`reference`](mod@reference) has the twins as functions.
 //!
-//! To add an operation: a file here, a trait with `#[backend_extension(Flex, Autodiff)]`, a gradient trait, a case
+//! To add an operation: a file here, a trait with `#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]`, a
+//! gradient trait, a line in `cube.rs`, a case
 //! in `tests/main/cases.rs` (values and gradients are then compared at every CPU level, whatever inputs are
 //! tracked). Wrong shapes between operations are faults of the program and panic; bad data is an [`Error`].
+//! The features `wgpu`, `vulkan`, `metal`, `cuda` and `rocm` add Burn's GPU back ends, which run the composed bodies.
 //! Operations that carry a state refuse tracked tensors. This crate must not know models or files.
 
 mod add;
 mod attention;
 mod cross_entropy;
+#[cfg(feature = "cube")]
+mod cube;
 mod delta_rule;
 mod dense;
 mod documents;

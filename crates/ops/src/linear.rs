@@ -23,7 +23,7 @@ type Pair<B> = (FloatTensor<B>, FloatTensor<B>);
 type Triple<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
 /// The operation for one, two and three packed weights, per back end; the bodies here are its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Linear: Backend {
     fn linear(
         x: FloatTensor<Self>,

@@ -14,7 +14,7 @@ use crate::node::node;
 use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait AddLowRank: Backend {
     fn add_low_rank(
         y: FloatTensor<Self>,

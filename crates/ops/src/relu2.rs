@@ -10,7 +10,7 @@ use crate::flex;
 use crate::node::node;
 
 /// The operation, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Relu2: Backend {
     fn relu2(x: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::<Self>(x)

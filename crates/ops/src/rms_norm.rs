@@ -13,7 +13,7 @@ use crate::node::node;
 use crate::timing;
 
 /// The operation, per back end; the bodies here are its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait RmsNorm: Backend {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
         composed::<Self>(x, weight, epsilon)

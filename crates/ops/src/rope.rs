@@ -45,7 +45,7 @@ impl Rotation {
 }
 
 /// The operation, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Rope: Backend {
     fn rope(x: FloatTensor<Self>, head_dim: usize, rotation: &Rotation) -> FloatTensor<Self> {
         composed::<Self>(x, head_dim, rotation)

@@ -14,7 +14,7 @@ use crate::timing;
 use crate::{Documents, Error};
 
 /// The operation, per back end; the bodies here are its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait ShortConv: Backend {
     fn short_conv(
         x: FloatTensor<Self>,

@@ -17,7 +17,7 @@ use crate::timing;
 use crate::weight::{Storage, Weight};
 
 /// The operation, per back end; the body here is its composed twin.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub(crate) trait Swiglu: Backend {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::<Self>(gate, up)

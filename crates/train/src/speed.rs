@@ -55,6 +55,31 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Its parameters as others begin: every matrix normal with deviation 0.02, norms at one.
+    ///
+    /// # Errors
+    /// None in practice: the configuration is valid.
+    pub fn parameters(&self, seed: u64) -> Result<Parameters, Error> {
+        let mut parameters = Parameters::random(&self.config(), seed)?;
+        let matrices = parameters.trainable().filter(|(_, shape)| shape.len() == 2);
+        let matrices: Vec<String> = matrices.map(|(name, _)| name.to_string()).collect();
+        for name in matrices {
+            let mut random = Random::new(seed, &format!("train/speed/{name}"));
+            let mut uniform = || (random.bits() >> 11) as f64 / (1u64 << 53) as f64;
+            parameters.update(&name, |values| {
+                for value in values {
+                    // Box and Muller 1958.
+                    let (radius, angle) =
+                        ((-2.0 * (1.0 - uniform()).ln()).sqrt(), std::f64::consts::TAU * uniform());
+                    *value = (0.02 * radius * angle.cos()) as f32;
+                }
+            })?;
+        }
+        Ok(parameters)
+    }
+}
+
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Speed {
@@ -184,7 +209,7 @@ mod tests {
 
     #[test]
     fn it_learns_while_it_is_measured() {
-        let parameters = Parameters::random(&SETUPS[0].config(), 0).unwrap();
+        let parameters = SETUPS[0].parameters(0).unwrap();
         let speed = measure(parameters, Activation::F32, (32, 4), 3e-3, 30, true).unwrap();
         assert!(speed.operations.iter().any(|(name, calls, _)| *name == "attention" && *calls >= 2.0));
         assert!(speed.loss < 5.2 && speed.tokens_per_s > 0.0, "{speed:?}");

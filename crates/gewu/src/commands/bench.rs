@@ -33,9 +33,6 @@ pub(crate) struct Train {
     /// Steps that count, after three that do not
     #[arg(long, value_name = "N", default_value_t = 20)]
     steps: usize,
-    /// Threads; 0 means one per processor
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
     /// Tokens of a sequence instead of the configuration's
     #[arg(long, value_name = "N")]
     length: Option<usize>,
@@ -116,7 +113,6 @@ fn decode(arguments: &Decode) -> Result<()> {
 }
 
 fn train(arguments: &Train) -> Result<()> {
-    kernels::pool::set_threads(arguments.threads);
     let (parameters, (length, batch)) = match arguments.config.as_str() {
         "lora" | "full" => {
             let model = ModelArguments {
@@ -139,7 +135,7 @@ fn train(arguments: &Train) -> Result<()> {
                     known.join(", ")
                 ))
             })?;
-            (Parameters::random(&setup.config(), 0)?, (setup.length, setup.batch))
+            (setup.parameters(0)?, (setup.length, setup.batch))
         }
     };
     let shape = (arguments.length.unwrap_or(length), arguments.batch.unwrap_or(batch));

@@ -1,6 +1,6 @@
 //! Every operation over odd shapes, beside its composed twin.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use ops::{Activation, Documents, Format, Heads, RopeStyle, Rotation, Weight, reference};
 
 use crate::{quantized, random};
@@ -265,8 +265,9 @@ fn vocabulary() -> Vec<Case> {
             move |x| vec![reference::cross_entropy(x[0].clone(), x[1].clone(), &twin).unsqueeze()],
         ));
         let [head, head_twin] = [(); 2].map(|()| quantized(Format::F16, 17, rows, width));
-        let low = |head: &Weight| {
-            let (a, b) = (random(21, [2, head.columns()]), random(22, [head.rows(), 2]));
+        let low = |head: &Weight, device: &Device| {
+            let [a, b] = [random(21, [2, head.columns()]), random(22, [head.rows(), 2])];
+            let (a, b) = (a.to_device(device), b.to_device(device));
             Weight::low_rank(head.clone(), a, b, 0.5)
         };
         cases.push(case(
@@ -276,14 +277,14 @@ fn vocabulary() -> Vec<Case> {
                 let losses = |head: &Weight| {
                     ops::cross_entropy(x[0].clone(), head, &packed_targets).unwrap().unsqueeze()
                 };
-                vec![losses(&head), losses(&low(&head))]
+                vec![losses(&head), losses(&low(&head, &x[0].device()))]
             },
             move |x| {
                 let device = x[0].device();
                 let losses = |head: &Weight| {
                     reference::cross_entropy(x[0].clone(), head.to_dense(&device), &packed_twin).unsqueeze()
                 };
-                vec![losses(&head_twin), losses(&low(&head_twin))]
+                vec![losses(&head_twin), losses(&low(&head_twin, &device))]
             },
         ));
     }

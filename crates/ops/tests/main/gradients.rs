@@ -1,11 +1,11 @@
 //! Values and gradients of every case: kernels and composed bodies against Burn's operations and its own gradients,
 //! and against central differences.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use ops::{reference, tensor_from, values_of};
 
 use crate::cases::{Case, cases};
-use crate::{close, random};
+use crate::{close, device, random};
 
 /// Kernel and twin sum in different orders; relative to the largest value of the twin.
 const TOLERANCE: f32 = 2e-5;
@@ -17,8 +17,9 @@ const STEP: f32 = 1e-2;
 fn kernels_are_their_twins() {
     for case in cases() {
         let twins = (case.twin)(&case.inputs);
+        let inputs: Vec<_> = case.inputs.iter().map(|x| x.clone().to_device(&device())).collect();
         for (body, outputs) in
-            [("kernel", (case.run)(&case.inputs)), ("composed", reference::only(|| (case.run)(&case.inputs)))]
+            [("kernel", (case.run)(&inputs)), ("composed", reference::only(|| (case.run)(&inputs)))]
         {
             assert_eq!(outputs.len(), twins.len(), "{}", case.name);
             for (output, twin) in outputs.into_iter().zip(&twins) {
@@ -33,7 +34,7 @@ fn kernels_are_their_twins() {
 /// A weighted sum of all outputs.
 fn loss(outputs: Vec<Tensor<2>>) -> Tensor<1> {
     let sums = outputs.into_iter().enumerate().map(|(i, y)| {
-        let weights = random(20 + i as u64, y.dims());
+        let weights = random(20 + i as u64, y.dims()).to_device(&y.device());
         (y * weights).sum()
     });
     sums.reduce(|a, b| a + b).unwrap()
@@ -44,11 +45,11 @@ fn gradients(
     case: &Case,
     run: &dyn Fn(&[Tensor<2>]) -> Vec<Tensor<2>>,
     tracked: usize,
+    device: &Device,
 ) -> Vec<Option<Vec<f32>>> {
-    let inputs = case.inputs.iter().enumerate();
-    let inputs: Vec<_> = inputs
-        .map(|(i, x)| if tracked >> i & 1 == 1 { x.clone().autodiff().require_grad() } else { x.clone() })
-        .collect();
+    let inputs = case.inputs.iter().map(|x| x.clone().to_device(device)).enumerate();
+    let inputs: Vec<_> =
+        inputs.map(|(i, x)| if tracked >> i & 1 == 1 { x.autodiff().require_grad() } else { x }).collect();
     let gradients = loss(run(&inputs)).backward();
     inputs.iter().map(|x| x.is_tracked().then(|| x.grad(&gradients)).flatten().map(values_of)).collect()
 }
@@ -57,9 +58,11 @@ fn gradients(
 fn gradients_are_their_twins() {
     for case in cases() {
         for tracked in 1..1 << case.inputs.len() {
-            let twins = gradients(&case, &case.twin, tracked);
-            let composed = reference::only(|| gradients(&case, &case.run, tracked));
-            for (body, got) in [("kernel", gradients(&case, &case.run, tracked)), ("composed", composed)] {
+            let twins = gradients(&case, &case.twin, tracked, &Device::flex());
+            let composed = reference::only(|| gradients(&case, &case.run, tracked, &device()));
+            for (body, got) in
+                [("kernel", gradients(&case, &case.run, tracked, &device())), ("composed", composed)]
+            {
                 for (which, (got, twin)) in got.iter().zip(&twins).enumerate() {
                     let what = format!("{}, {body}, gradient {which} of {tracked:b}", case.name);
                     assert_eq!(got.is_some(), tracked >> which & 1 == 1, "{what}");
@@ -79,7 +82,7 @@ fn gradients_are_differences() {
         if size > 2500 {
             continue;
         }
-        let all = gradients(&case, &case.run, (1 << case.inputs.len()) - 1);
+        let all = gradients(&case, &case.run, (1 << case.inputs.len()) - 1, &device());
         for (which, gradient) in all.into_iter().enumerate() {
             let gradient = gradient.unwrap();
             let largest = gradient.iter().fold(1.0f32, |m, v| m.max(v.abs()));

@@ -6,7 +6,9 @@ mod gradients;
 mod recurrences;
 mod stack;
 
-use burn::tensor::Tensor;
+#[cfg(feature = "wgpu")]
+use burn::tensor::DeviceKind;
+use burn::tensor::{Device, Tensor};
 use ops::{Activation, Documents, Format, Heads, KeyValues, Weight, tensor_from, values_of};
 
 fn noise(seed: u64, length: usize) -> Vec<f32> {
@@ -20,6 +22,26 @@ fn noise(seed: u64, length: usize) -> Vec<f32> {
 
 fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
     tensor_from(noise(seed, shape.iter().product()), shape)
+}
+
+/// The device under test: the CPU, or what `GEWU_DEVICE` names.
+fn device() -> Device {
+    match std::env::var("GEWU_DEVICE").as_deref() {
+        Err(_) | Ok("" | "cpu") => Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Ok("wgpu") => Device::wgpu(DeviceKind::DefaultDevice),
+        #[cfg(feature = "wgpu")]
+        Ok("wgpu-cpu") => Device::wgpu(DeviceKind::Cpu),
+        #[cfg(feature = "vulkan")]
+        Ok("vulkan") => Device::vulkan(DeviceKind::DefaultDevice),
+        #[cfg(feature = "metal")]
+        Ok("metal") => Device::metal(DeviceKind::DefaultDevice),
+        #[cfg(feature = "cuda")]
+        Ok("cuda") => Device::cuda(0),
+        #[cfg(feature = "rocm")]
+        Ok("rocm") => Device::rocm(0),
+        Ok(other) => panic!("GEWU_DEVICE={other} is not a device of this build: see the features of `ops`"),
+    }
 }
 
 fn quantized(format: Format, seed: u64, rows: usize, columns: usize) -> Weight {

@@ -4,7 +4,7 @@
 use burn::tensor::{Gradients, Tensor};
 use ops::{Activation, Documents, Format, Heads, RopeStyle, Rotation, Weight, reference, values_of};
 
-use crate::{close, noise, random};
+use crate::{close, device, noise, random};
 
 const HEADS: Heads = Heads { queries: 4, keys: 2, features: 8 };
 const WIDTH: usize = 32;
@@ -27,7 +27,7 @@ struct Stack {
 }
 
 fn leaf<const D: usize>(seed: u64, shape: [usize; D], scale: f32, shift: f32) -> Tensor<D> {
-    (random(seed, shape) * scale + shift).autodiff().require_grad()
+    (random(seed, shape).to_device(&device()) * scale + shift).autodiff().require_grad()
 }
 
 /// Scaled like the trained matrices: larger ones saturate the softmax, and rounding decides the gradients.
