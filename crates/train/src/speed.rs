@@ -122,23 +122,38 @@ fn stream(random: &mut Random, vocabulary: usize, length: usize, batch: usize) -
     (0..batch).map(document).collect()
 }
 
-/// Trains `parameters` on the stream for `steps` steps after a warm-up, and takes the time of each; with `timings`
+/// How [`measure`] trains.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Tokens of a sequence.
+    pub length: usize,
+    /// Sequences per step.
+    pub batch: usize,
+    /// Number format of the matrix products.
+    pub activation: Activation,
+    /// Learning rate.
+    pub rate: f32,
+    /// Steps measured.
+    pub steps: usize,
+    /// Decides the stream.
+    pub seed: u64,
+    /// Every block is run again in the backward pass.
+    pub recompute: bool,
+    /// Operations are timed, too.
+    pub timings: bool,
+}
+
+/// Trains `parameters` on the stream for `steps` steps after a warm-up, and takes the time of each; if it is to be,
 /// also of the operations.
 ///
 /// # Errors
 /// The model's.
-pub fn measure(
-    parameters: Parameters,
-    activation: Activation,
-    (length, batch): (usize, usize),
-    rate: f32,
-    steps: usize,
-    timings: bool,
-) -> Result<Speed, Error> {
+pub fn measure(parameters: Parameters, plan: Plan) -> Result<Speed, Error> {
+    let Plan { length, batch, activation, rate, steps, seed, recompute, timings } = plan;
     let config = parameters.config().clone();
     let (count, trained) = (parameters.count(), parameters.trainable_count());
     let mut learner = Learner::new(parameters, &AdamWConfig::default()).with_activation(activation);
-    let mut random = Random::new(0, "train/speed");
+    let mut random = Random::new(seed, "train/speed");
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     for step in 0..steps + WARM_UP {
         if step == WARM_UP && timings {
@@ -147,8 +162,13 @@ pub fn measure(
         let batch = Batch::of_queries(&stream(&mut random, config.vocabulary, length, batch));
         let started = Instant::now();
         let share = 1.0 / batch.scored() as f32;
-        loss =
-            learner.step(rate, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.sum() * share))?.loss;
+        let report = match recompute {
+            true => learner.step_by_block(rate, std::slice::from_ref(&batch), share),
+            false => {
+                learner.step(rate, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.sum() * share))
+            }
+        };
+        loss = report?.loss;
         seconds.push(started.elapsed().as_secs_f64());
     }
     let share = 1.0 / steps as f64;
@@ -210,7 +230,17 @@ mod tests {
     #[test]
     fn it_learns_while_it_is_measured() {
         let parameters = SETUPS[0].parameters(0).unwrap();
-        let speed = measure(parameters, Activation::F32, (32, 4), 3e-3, 30, true).unwrap();
+        let plan = Plan {
+            length: 32,
+            batch: 4,
+            activation: Activation::F32,
+            rate: 3e-3,
+            steps: 30,
+            seed: 0,
+            recompute: false,
+            timings: true,
+        };
+        let speed = measure(parameters, plan).unwrap();
         assert!(speed.operations.iter().any(|(name, calls, _)| *name == "attention" && *calls >= 2.0));
         assert!(speed.loss < 5.2 && speed.tokens_per_s > 0.0, "{speed:?}");
     }

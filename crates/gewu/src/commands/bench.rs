@@ -7,7 +7,7 @@ use anyhow::Result;
 use kernels::gemm::Precision;
 use model::{Activation, Checkpoint, GenerateOptions, LanguageModel, LowRank, Parameters};
 use serde_json::json;
-use train::speed::SETUPS;
+use train::speed::{Plan, SETUPS};
 
 use super::options::{ModelArguments, print_json};
 use crate::failure::bad_input;
@@ -42,6 +42,12 @@ pub(crate) struct Train {
     /// Learning rate
     #[arg(long, value_name = "R", default_value_t = 1e-3)]
     rate: f32,
+    /// Decides weights and stream
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Run every block again in the backward pass: less memory, more time
+    #[arg(long)]
+    recompute: bool,
     /// Seconds and calls of every operation in a step
     #[arg(long)]
     timings: bool,
@@ -125,7 +131,7 @@ fn train(arguments: &Train) -> Result<()> {
                 "lora" => model::Train::LowRank(LowRank::default()),
                 _ => model::Train::Everything,
             };
-            (Parameters::open(&checkpoint, &kind, 0)?, (512, 4))
+            (Parameters::open(&checkpoint, &kind, arguments.seed)?, (512, 4))
         }
         name => {
             let setup = SETUPS.iter().find(|setup| setup.name == name).ok_or_else(|| {
@@ -135,7 +141,7 @@ fn train(arguments: &Train) -> Result<()> {
                     known.join(", ")
                 ))
             })?;
-            (setup.parameters(0)?, (setup.length, setup.batch))
+            (setup.parameters(arguments.seed)?, (setup.length, setup.batch))
         }
     };
     let shape = (arguments.length.unwrap_or(length), arguments.batch.unwrap_or(batch));
@@ -146,8 +152,10 @@ fn train(arguments: &Train) -> Result<()> {
         true => (Activation::F32, Precision::F32),
         false => (Activation::Bf16, Precision::BF16),
     };
-    let Train { rate, steps, timings, .. } = *arguments;
-    let speed = train::speed::measure(parameters, activation, shape, rate, steps, timings)?;
+    let Train { rate, steps, seed, recompute, timings, .. } = *arguments;
+    let (length, batch) = shape;
+    let plan = Plan { length, batch, activation, rate, steps, seed, recompute, timings };
+    let speed = train::speed::measure(parameters, plan)?;
     let peak = kernels::gemm::peak(precision) / 1e9;
     print_json(&json!({
         "config": arguments.config,
@@ -162,6 +170,7 @@ fn train(arguments: &Train) -> Result<()> {
         "fastest_step_seconds": speed.fastest_seconds,
         "steps": speed.steps,
         "operations": speed.operations,
+        "recompute": recompute,
         "length": shape.0,
         "batch": shape.1,
         "cpu": kernels::cpu::chosen()?.name(),

@@ -44,6 +44,11 @@ impl Batch {
         Self { packed: Packed::new(&tokens), rows, targets }
     }
 
+    /// The documents.
+    pub(crate) fn packed(&self) -> &Packed {
+        &self.packed
+    }
+
     /// Number of tokens read.
     pub fn len(&self) -> usize {
         self.packed.len()

@@ -41,6 +41,9 @@ pub struct FitOptions {
     pub rate: f32,
     /// The rate over the steps.
     pub schedule: Schedule,
+    /// Every block is run again in the backward pass, so that the activations of one block are held at a time: a
+    /// fraction of the memory, a third more time. Not with anchored text.
+    pub recompute: bool,
     /// Decides the order of the examples.
     pub seed: u64,
     /// Steps between two measurements of the held-out loss; 0 measures only at the end.
@@ -58,6 +61,7 @@ impl Default for FitOptions {
             run_tokens: 512,
             micro_batches: 1,
             rate: 1e-3,
+            recompute: false,
             schedule: Schedule::default(),
             seed: 0,
             evaluate_every: 0,
@@ -187,6 +191,9 @@ fn fit_all(
     }
     // Before any saved state is taken up: the text is held where the training began.
     let held = Held::new(anchor, learner.parameters(), learner.activation())?;
+    if options.recompute && held.is_some() {
+        return Err(Error::Request("training options: recompute does not go with anchored text".into()));
+    }
     let examples = windows(examples, options.run_tokens);
     let mut summary = Summary::default();
     let mut position = Position::default();
@@ -209,11 +216,14 @@ fn fit_all(
         // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
         let parts = options.micro_batches + usize::from(held.is_some());
         let share = parts as f32 / scored.max(1) as f32;
-        let report = learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
-            (Some(run), _) => Ok(run.losses(transformer)?.sum() * share),
-            (None, Some(held)) => Ok(held.penalty(transformer, step)? * parts as f32),
-            (None, None) => Err(Error::Request("a step has as many parts as it was given".into())),
-        })?;
+        let report = match options.recompute {
+            true => learner.step_by_block(rate, &runs, share)?,
+            false => learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
+                (Some(run), _) => Ok(run.losses(transformer)?.sum() * share),
+                (None, Some(held)) => Ok(held.penalty(transformer, step)? * parts as f32),
+                (None, None) => Err(Error::Request("a step has as many parts as it was given".into())),
+            })?,
+        };
         summary.steps += 1;
         summary.finished = summary.steps == steps;
         summary.tokens += runs.iter().map(|run| run.len() as u64).sum::<u64>();

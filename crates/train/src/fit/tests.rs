@@ -34,6 +34,7 @@ fn options(folder: Option<&Path>) -> FitOptions {
         run_tokens: 40,
         micro_batches: 2,
         rate: 3e-3,
+        recompute: false,
         schedule: Schedule { warmup: 2, ..Schedule::default() },
         seed: 4,
         evaluate_every: 4,
@@ -285,5 +286,18 @@ fn a_damaged_state_gives_way_to_the_one_before() {
         assert!(summary.recovered[0].contains(file), "{damaged}: {:?}", summary.recovered);
         assert_eq!(summary.losses, expected.losses, "{damaged}");
         assert!(bits(&second) == bits(&whole), "{damaged}");
+    }
+}
+
+#[test]
+fn recomputing_blocks_changes_only_the_rounding() {
+    let train = examples(20, 1);
+    let options = FitOptions { extent: Extent::Steps(6), micro_batches: 2, ..options(None) };
+    let [mut plain, mut recomputed] = [learner(1), learner(1)];
+    let expected = fit(&mut plain, &train, &options, &mut |_| true).unwrap();
+    let options = FitOptions { recompute: true, ..options };
+    let summary = fit(&mut recomputed, &train, &options, &mut |_| true).unwrap();
+    for (a, b) in summary.losses.iter().zip(&expected.losses) {
+        assert!((a - b).abs() < 1e-4, "{:?} and {:?}", summary.losses, expected.losses);
     }
 }

@@ -4,12 +4,14 @@
 mod architectures;
 mod folder;
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 use model::optimizer::global_norm;
 use model::{Activation, Parameters, Transformer, pool, timing};
 
-use crate::Error;
 use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays};
+use crate::{Batch, Error};
 
 /// A model that learns: its parameters, the moments of AdamW and the counters of steps.
 pub struct Learner {
@@ -105,13 +107,62 @@ impl Learner {
         micro_batches: usize,
         loss: &mut dyn FnMut(&Transformer, usize) -> Result<Tensor<1>, Error>,
     ) -> Result<StepReport, Error> {
+        self.check(rate, micro_batches)?;
+        let (sums, total) = self.gradients(micro_batches, loss)?;
+        self.take(rate, micro_batches, &sums, total)
+    }
+
+    /// One optimizer step on the sum over `batches` of their losses, times `share`, averaged over the batches: as
+    /// [`step`](Self::step), but every block is run again when its gradient is due
+    /// ([`Parameters::backward_by_block`]), so that the activations of one block are held at a time.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_by_block(&mut self, rate: f32, batches: &[Batch], share: f32) -> Result<StepReport, Error> {
+        self.check(rate, batches.len())?;
+        let places: BTreeMap<String, usize> = self
+            .parameters
+            .trainable()
+            .enumerate()
+            .map(|(index, (name, _))| (name.to_string(), index))
+            .collect();
+        let mut sums: Vec<Option<Vec<f32>>> = vec![None; places.len()];
+        let mut total = 0.0;
+        for batch in batches {
+            let mut loss = |transformer: &Transformer, hidden| {
+                let losses = transformer.losses(hidden, batch.rows(), batch.targets())?;
+                Ok(losses.sum() * share)
+            };
+            let mut each = |name: &str, gradient: Vec<f32>| {
+                if let Some(&place) = places.get(name) {
+                    add(&mut sums[place], Some(gradient));
+                }
+            };
+            let value =
+                self.parameters.backward_by_block(batch.packed(), self.activation, &mut loss, &mut each)?;
+            total += f64::from(value);
+        }
+        self.take(rate, batches.len(), &sums, total)
+    }
+
+    fn check(&self, rate: f32, micro_batches: usize) -> Result<(), Error> {
         self.optimizer.validate()?;
         if micro_batches == 0 || !(rate.is_finite() && rate >= 0.0) {
             return Err(Error::Request(format!(
                 "a step needs at least one micro-batch and a rate of at least 0: got {micro_batches}, {rate}"
             )));
         }
-        let (sums, total) = self.gradients(micro_batches, loss)?;
+        Ok(())
+    }
+
+    /// Moves the parameters along the averaged gradients.
+    fn take(
+        &mut self,
+        rate: f32,
+        micro_batches: usize,
+        sums: &[Option<Vec<f32>>],
+        total: f64,
+    ) -> Result<StepReport, Error> {
         let share = 1.0 / micro_batches as f64;
         let timer = timing::of("gradient norm");
         let norm = pool::forward(|| global_norm(sums.iter().flatten().map(Vec::as_slice))) * share;
@@ -123,7 +174,7 @@ impl Learner {
             self.applied += 1;
             let clip = self.optimizer.clip_norm.map_or(f64::INFINITY, f64::from);
             let scale = if norm > clip { clip / norm } else { 1.0 };
-            pool::forward(|| self.apply(&sums, rate, (scale * share) as f32))?;
+            pool::forward(|| self.apply(sums, rate, (scale * share) as f32))?;
         }
         Ok(StepReport { step: self.steps, loss, gradient_norm: norm as f32, skipped })
     }
@@ -152,15 +203,7 @@ impl Learner {
                 sums = gradients;
                 continue;
             }
-            for (sum, gradient) in sums.iter_mut().zip(gradients) {
-                match (sum.as_mut(), gradient) {
-                    (Some(sum), Some(gradient)) => {
-                        sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
-                    }
-                    (None, gradient) => *sum = gradient,
-                    (Some(_), None) => {}
-                }
-            }
+            sums.iter_mut().zip(gradients).for_each(|(sum, gradient)| add(sum, gradient));
         }
         Ok((sums, total))
     }
@@ -213,6 +256,15 @@ impl Learner {
         self.moments = snapshot.moments.clone();
         (self.steps, self.applied) = (snapshot.steps, snapshot.applied);
         Ok(())
+    }
+}
+
+/// Adds a gradient to a sum of gradients.
+fn add(sum: &mut Option<Vec<f32>>, gradient: Option<Vec<f32>>) {
+    match (sum.as_mut(), gradient) {
+        (Some(sum), Some(gradient)) => sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value),
+        (None, gradient) => *sum = gradient,
+        (Some(_), None) => {}
     }
 }
 

@@ -165,6 +165,7 @@ pub fn text(
         run_tokens: options.run_tokens.max(options.context),
         micro_batches: options.micro_batches,
         rate: options.rate,
+        recompute: false,
         schedule: Schedule { warmup: options.steps / 50, shape: Shape::Wsd { decay: 0.4, floor: 0.02 } },
         seed,
         evaluate_every: options.evaluate_every,
