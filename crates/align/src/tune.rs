@@ -113,7 +113,8 @@ pub struct Options {
     /// whether it is a refusal; 1 is the plain mean over tokens.
     pub opening_weight: f64,
     /// Weight of an answer to a harmless request in the supervised phase, a refusal's being 1. Where the model cannot
-    /// tell two requests apart, it shifts the line between them: above 1, fewer harmless requests are refused.
+    /// tell two requests apart, it shifts the line between them: above 1, fewer harmless requests are refused, and
+    /// fewer unsafe ones.
     pub harmless_weight: f64,
     /// Weight of staying close to the first model on general text (squared change of log-probability per token).
     pub anchor: f64,
@@ -154,6 +155,8 @@ impl Options {
         Self {
             supervised: Course { english: all, chinese: all, epochs: 2, batch: 8, rate: 5e-4, tokens: 8 },
             preference: Course { english: 200, chinese: 100, epochs: 1, batch: 8, rate: 1e-4, tokens: 4 },
+            ordinary_english: all,
+            ordinary_chinese: all,
             ..Self::default()
         }
     }
