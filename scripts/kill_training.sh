@@ -8,7 +8,7 @@ kills=${2:-20}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/docs"
-for page in $(seq 1 24); do
+for page in $(seq 1 6); do
   for line in $(seq 1 30); do
     echo "Sentence $line of page $page says that $((page * line)) is the product of $page and $line, and that $((page + line)) is their sum."
   done > "$work/docs/page-$page.txt"
