@@ -7,7 +7,7 @@ use anyhow::Result;
 use kernels::gemm::Precision;
 use model::{Activation, Checkpoint, GenerateOptions, LanguageModel, LowRank, Parameters};
 use serde_json::json;
-use train::speed::{Plan, SETUPS};
+use train::speed::{Plan, SETUPS, Setup};
 
 use super::options::{ModelArguments, print_json};
 use crate::failure::bad_input;
@@ -141,6 +141,7 @@ fn train(arguments: &Train) -> Result<()> {
                     known.join(", ")
                 ))
             })?;
+            let setup = Setup { length: arguments.length.unwrap_or(setup.length), ..*setup };
             (setup.parameters(arguments.seed)?, (setup.length, setup.batch))
         }
     };
