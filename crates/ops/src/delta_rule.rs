@@ -151,6 +151,7 @@ impl DeltaRuleGradient for Flex {
         heads: usize,
         documents: &Documents,
     ) -> Option<[FloatTensor<Self>; 5]> {
+        let _timer = timing::of("delta rule backward");
         let (inputs, dy) = (inputs.map(flex::contiguous), flex::contiguous(dy));
         let mut gradients = inputs.each_ref().map(|input| vec![0.0; flex::values(input).len()]);
         let [q, k, v, g, beta] = gradients.each_mut().map(Vec::as_mut_slice);

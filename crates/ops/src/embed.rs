@@ -42,6 +42,7 @@ impl<B: EmbedGradient, C: CheckpointStrategy> Embed for Autodiff<B, C> {
 
 impl Embed for Flex {
     fn embed(table: FloatTensor<Self>, tokens: &[u32]) -> FloatTensor<Self> {
+        let _timer = timing::of("embed");
         if flex::composed() {
             return composed::<Self>(table, tokens);
         }

@@ -8,6 +8,7 @@ use kernels::memory::unwritten;
 
 use crate::flex;
 use crate::node::node;
+use crate::timing;
 
 /// The operation, per back end; the body here is its composed twin.
 #[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
@@ -34,6 +35,7 @@ impl<B: Relu2Gradient, C: CheckpointStrategy> Relu2 for Autodiff<B, C> {
 
 impl Relu2 for Flex {
     fn relu2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _timer = timing::of("relu2");
         if flex::composed() {
             return composed::<Self>(x);
         }
@@ -46,6 +48,7 @@ impl Relu2 for Flex {
 
 impl Relu2Gradient for Flex {
     fn relu2_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _timer = timing::of("relu2 backward");
         if flex::composed() {
             return composed_gradient::<Self>(x, dy);
         }

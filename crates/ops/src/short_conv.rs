@@ -114,6 +114,7 @@ impl ShortConvGradient for Flex {
         dy: FloatTensor<Self>,
         documents: &Documents,
     ) -> Option<[FloatTensor<Self>; 2]> {
+        let _timer = timing::of("short conv backward");
         let [x, weight, dy] = [x, weight, dy].map(flex::contiguous);
         let values = flex::values;
         let (mut dx, mut dweight) = (vec![0.0; values(&x).len()], vec![0.0; values(&weight).len()]);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use model::config::Layers;
-use model::{Activation, Config, Parameters, timing};
+use model::{Activation, Config, Init, Parameters, timing};
 use serde::Serialize;
 use tasks::Random;
 
@@ -53,27 +53,18 @@ impl Setup {
         config.channel.hidden = self.hidden;
         config
     }
-}
 
-impl Setup {
     /// Its parameters as others begin: every matrix normal with deviation 0.02, norms at one.
     ///
     /// # Errors
-    /// None in practice: the configuration is valid.
+    /// The configuration is not valid.
     pub fn parameters(&self, seed: u64) -> Result<Parameters, Error> {
         let mut parameters = Parameters::random(&self.config(), seed)?;
         let matrices = parameters.trainable().filter(|(_, shape)| shape.len() == 2);
         let matrices: Vec<String> = matrices.map(|(name, _)| name.to_string()).collect();
         for name in matrices {
-            let mut random = Random::new(seed, &format!("train/speed/{name}"));
-            let mut uniform = || (random.bits() >> 11) as f64 / (1u64 << 53) as f64;
             parameters.update(&name, |values| {
-                for value in values {
-                    // Box and Muller 1958.
-                    let (radius, angle) =
-                        ((-2.0 * (1.0 - uniform()).ln()).sqrt(), std::f64::consts::TAU * uniform());
-                    *value = (0.02 * radius * angle.cos()) as f32;
-                }
+                values.copy_from_slice(&Init::Normal(0.02).draw(seed, &name, values.len()));
             })?;
         }
         Ok(parameters)
@@ -203,13 +194,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn setups_have_the_parameters_they_are_named_for() {
-        // PyTorch counts the same layers: 5,052,672 for gpt-5m.
-        let counts: Vec<usize> = SETUPS
-            .iter()
-            .map(|setup| Parameters::random(&setup.config(), 0).map(|p| p.count()).unwrap())
-            .collect();
-        assert_eq!(counts[1], 2 * 1024 * 256 + 6 * (4 * 256 * 256 + 3 * 256 * 640 + 2 * 256) + 256);
+    fn setups_have_as_many_parameters_as_the_peer() {
+        // What the PyTorch script prints for the same three.
+        let counts = SETUPS.map(|setup| setup.parameters(0).unwrap().count());
+        assert_eq!(counts, [139_584, 5_049_600, 29_106_688]);
     }
 
     #[test]

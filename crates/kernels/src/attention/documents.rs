@@ -78,6 +78,11 @@ impl<'a> Documents<'a> {
         self.tokens * self.kv_heads * self.head_dim
     }
 
+    /// Where [`prepare`] puts the keys or values of a document that a query head reads.
+    fn prepared(&self, document: usize, head: usize) -> usize {
+        document * self.kv_heads + head / (self.heads / self.kv_heads)
+    }
+
     /// First key that the query at `position` of its document sees.
     fn first_key(&self, position: usize) -> usize {
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))
@@ -134,7 +139,7 @@ pub(crate) fn forward_at(
     pool::run(blocks.len() * shape.heads, &|part| {
         let ((document, block), head) = (&blocks[part / shape.heads], part % shape.heads);
         let range = documents[*document].clone();
-        let at = document * shape.kv_heads + head / (shape.heads / shape.kv_heads);
+        let at = shape.prepared(*document, head);
         let task = Task { level, shape, head, document: range, queries, keys: &keys_turned[at] };
         let mut space = SPACE.take();
         task.weights(block, &mut space);
@@ -241,7 +246,7 @@ pub(crate) fn backward_at(
         (Outputs::new(dqueries), Outputs::new(&mut key_shares), Outputs::new(&mut value_shares));
     pool::run(documents.len() * shape.heads, &|part| {
         let ((index, document), head) = (&documents[part / shape.heads], part % shape.heads);
-        let prepared = index * shape.kv_heads + head / (shape.heads / shape.kv_heads);
+        let prepared = shape.prepared(*index, head);
         let keys_turned = &keys_turned[prepared];
         let task = Task { level, shape, head, document: document.clone(), queries, keys: keys_turned };
         let at = head * plane + document.start * dim;

@@ -189,7 +189,7 @@ impl Prepared {
     pub(crate) fn prepare(&mut self, level: Level, right: &Right, shape: Shape, precision: Precision) {
         let Shape { n, k, .. } = shape;
         let layout = Layout::of(level, precision);
-        let (size, group) = (layout.depth(k), dispatch(level, Group));
+        let (size, group) = (layout.depth(k), tile::PANELS * tile_width(level));
         let (room, groups) = (size * n.next_multiple_of(LANES), n.div_ceil(group));
         (self.n, self.k, self.layout) = (n, k, Some(layout));
         if self.values.len() < room {
@@ -272,7 +272,7 @@ impl Run<'_> {
     fn columns(&self, packed: &[f32]) {
         let Shape { n, k, .. } = self.shape;
         let m = self.rows.len();
-        let width = dispatch(self.level, TileVectors) * LANES;
+        let width = tile_width(self.level);
         let panels = n.div_ceil(width);
         let threads = pool::threads();
         let parts = (m * n / PART * k).max(m * n * k / PART).clamp(1, 4 * threads);
@@ -321,15 +321,9 @@ impl Kernel for PackLeft<'_> {
     }
 }
 
-/// Columns packed together at a level.
-struct Group;
-
-impl Kernel for Group {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> usize {
-        tile::group::<S>()
-    }
+/// Columns of a register tile at a level.
+fn tile_width(level: Level) -> usize {
+    dispatch(level, TileVectors) * LANES
 }
 
 /// Vectors of a register tile at a level.

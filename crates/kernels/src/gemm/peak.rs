@@ -1,11 +1,11 @@
 //! The most the register tile can do: both factors stay in the first-level cache, nothing is packed.
 
 use super::pack::Layout;
-use super::{INNER, tile};
+use super::{INNER, enter, tile};
 use crate::cpu;
 use crate::gemm::Precision;
 use crate::pool;
-use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+use crate::simd::{Kernel, LANES, Simd};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -17,22 +17,15 @@ pub fn peak(precision: Precision) -> f64 {
     let level = cpu::level();
     let layout = Layout::of(level, precision);
     let threads = pool::threads();
-    let mut best = f64::INFINITY;
-    let mut operations = 0.0;
-    for _ in 0..5 {
+    // The first round also warms the processor up.
+    let operations = enter(level, layout, Tiles);
+    let best = (0..5).fold(f64::INFINITY, |best, _| {
         let start = Instant::now();
-        let part = |_: usize| match layout {
-            Layout::Paired => black_box(dispatch_bf16(level, Tiles)),
-            _ => black_box(dispatch(level, Tiles)),
-        };
-        operations = part(0);
-        let once = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        pool::run(threads, &|index| {
-            part(index);
+        pool::run(threads, &|_| {
+            black_box(enter(level, layout, Tiles));
         });
-        best = best.min(start.elapsed().as_secs_f64().max(once));
-    }
+        best.min(start.elapsed().as_secs_f64())
+    });
     operations * threads as f64 / best
 }
 

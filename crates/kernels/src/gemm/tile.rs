@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 /// Panels of B packed together: they stay in the second-level cache while the rows of A pass by.
-const PANELS: usize = 8;
+pub(super) const PANELS: usize = 8;
 
 /// Rows of A that stay in the second-level cache while the panels pass by.
 pub(super) const ROWS: usize = 256;
@@ -38,7 +38,7 @@ pub(super) struct Part<'a> {
 
 /// Columns whose panels are packed together, at a level.
 #[inline(always)]
-pub(super) fn group<S: Simd>() -> usize {
+fn group<S: Simd>() -> usize {
     PANELS * vectors::<S>() * LANES
 }
 

@@ -23,6 +23,22 @@ const fn bounds(from: bool) -> [f32; 2 * LANES] {
     bounds
 }
 
+/// The keys that the query at `position` sees, and the vectors that hold them.
+fn seen(shape: &Documents, position: usize) -> (Range<usize>, Range<usize>) {
+    let seen = shape.first_key(position)..position + 1;
+    let whole = seen.start / LANES..seen.end.div_ceil(LANES);
+    (seen, whole)
+}
+
+/// The vectors `whole` of a row; the others become zeros.
+#[inline(always)]
+fn inside<'r>(row: &'r mut [f32], whole: &Range<usize>) -> &'r mut [[f32; LANES]] {
+    let (row, _) = row.as_chunks_mut::<LANES>();
+    row[..whole.start].as_flattened_mut().fill(0.0);
+    row[whole.end..].as_flattened_mut().fill(0.0);
+    &mut row[whole.clone()]
+}
+
 /// Scaled, capped and normalized rows of scores; zeros where a query may not look.
 pub(super) struct Softmax<'a> {
     pub(super) shape: &'a Documents<'a>,
@@ -37,12 +53,8 @@ impl Kernel for Softmax<'_> {
         let Softmax { shape, block, space } = self;
         let width = width(block);
         for (i, row) in space.weights.chunks_exact_mut(width).enumerate() {
-            let seen = shape.first_key(block.start + i)..block.start + i + 1;
-            let (row, _) = row.as_chunks_mut::<LANES>();
-            let whole = seen.start / LANES..seen.end.div_ceil(LANES);
-            row[..whole.start].as_flattened_mut().fill(0.0);
-            row[whole.end..].as_flattened_mut().fill(0.0);
-            let row = &mut row[whole.clone()];
+            let (seen, whole) = seen(shape, block.start + i);
+            let row = inside(row, &whole);
             // The scale of scores that are still unscaled.
             let scale = match shape.softcap {
                 None => shape.scale,
@@ -114,12 +126,9 @@ impl Kernel for Slopes<'_> {
         let width = width(block);
         let rows = space.slopes.chunks_exact_mut(width).zip(space.weights.chunks_exact(width));
         for (i, (slopes, weights)) in rows.enumerate() {
-            let seen = shape.first_key(block.start + i)..block.start + i + 1;
-            let whole = seen.start / LANES..seen.end.div_ceil(LANES);
-            let (slopes, weights) = (slopes.as_chunks_mut::<LANES>().0, weights.as_chunks::<LANES>().0);
-            slopes[..whole.start].as_flattened_mut().fill(0.0);
-            slopes[whole.end..].as_flattened_mut().fill(0.0);
-            let (slopes, weights) = (&mut slopes[whole.clone()], &weights[whole.clone()]);
+            let (_, whole) = seen(shape, block.start + i);
+            let weights = &weights.as_chunks::<LANES>().0[whole.clone()];
+            let slopes = inside(slopes, &whole);
             // Weights are zero where the query may not look, and so are the slopes.
             let mut sums = simd.splat(0.0);
             for (slope, weight) in slopes.iter().zip(weights) {
