@@ -12,7 +12,7 @@ use align::measure::{MeasureOptions, perplexities, refusals};
 use align::{Options, align};
 use model::{Activation, Checkpoint, Local, LowRank, Parameters, Train};
 use serde_json::json;
-use train::{AdamWConfig, Learner};
+use train::{Learner, OptimizerConfig};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -102,7 +102,7 @@ fn main() -> Outcome<()> {
         true => serde_json::Value::Null,
         false => measure(&mut view(&parameters)?, &measured, texts)?,
     };
-    let optimizer = AdamWConfig { weight_decay: 0.0, ..AdamWConfig::default() };
+    let optimizer = OptimizerConfig { weight_decay: 0.0, ..OptimizerConfig::default() };
     let mut learner = Learner::new(parameters, &optimizer).with_activation(Activation::Bf16);
     let start = Instant::now();
     let summary = align(&mut learner, &tokenizer, &template, &options, &mut |progress| {

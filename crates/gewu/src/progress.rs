@@ -25,16 +25,26 @@ fn styled(total: u64, what: &str, template: &str) -> ProgressBar {
     bar
 }
 
-/// A bar over the steps of a training, with loss and speed.
-pub(crate) fn training(what: &str) -> impl FnMut(&train::Progress) -> bool + use<> {
-    let bar = styled(0, what, "{msg:>12} [{bar:30}] {pos}/{len} {eta} {prefix}");
-    let (start, mut first) = (Instant::now(), None);
+/// A bar over the steps of a training, with loss, rate, norm of the gradients and speed; `cost`, if given, is the
+/// number of floating-point operations a token takes, by which the speed becomes a share of what the machine can do.
+pub(crate) fn training(what: &str, cost: Option<f64>) -> impl FnMut(&train::Progress) -> bool + use<> {
+    let bar = styled(0, what, "{msg:>12} [{bar:20}] {pos}/{len} {eta} {prefix}");
+    let seen = cost.filter(|_| is_interactive());
+    let cost = seen.map(|cost| cost / kernels::gemm::peak(kernels::gemm::Precision::BF16));
+    let (start, mut first, mut held_out) = (Instant::now(), None, String::new());
     move |at| {
         let first = *first.get_or_insert(at.tokens);
         let speed = (at.tokens - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        if let Some(loss) = at.held_out {
+            held_out = format!(", held out {loss:.3}");
+        }
         bar.set_length(at.steps as u64);
         bar.set_position(at.step as u64);
-        bar.set_prefix(format!("loss {:.3}, norm {:.2}, {speed:.0} tokens/s", at.loss, at.gradient_norm));
+        let share = cost.map_or(String::new(), |cost| format!(", {:.0} % of peak", 100.0 * speed * cost));
+        bar.set_prefix(format!(
+            "loss {:.3}{held_out}, rate {:.1e}, norm {:.2}, {speed:.0} tokens/s{share}",
+            at.loss, at.rate, at.gradient_norm
+        ));
         if at.step == at.steps {
             bar.finish_and_clear();
         }

@@ -1,10 +1,11 @@
-//! Training a model: examples, packing, AdamW, schedules, exact resume, and small studies.
+//! Training a model: examples, packing, optimizers, schedules, exact resume, and small studies.
 //!
 //! - [`Example`]: tokens and which of them count; [`chat_example`] learns an answer, [`Example::text`] a text.
 //! - [`vocabulary`]: tokenizers made here, of bytes, characters or byte pairs.
 //! - [`packing`]: whole examples packed into runs, in an order the seed decides.
-//! - [`Learner`]: parameters and AdamW; [`Learner::step`] takes any loss, [`fit()`] takes examples and
+//! - [`Learner`]: parameters and an optimizer (one of [`METHODS`]); [`Learner::step`] takes any loss, [`fit()`] takes examples and
 //!   [`FitOptions`] and continues exactly after an interruption.
+//! - [`plan`]: memory and time of a training before it begins.
 //! - [`speed`]: how fast a step is, on shapes that other systems can run too.
 //! - [`study`]: what small models from scratch can and cannot learn.
 //!
@@ -12,18 +13,18 @@
 
 #![forbid(unsafe_code)]
 
-mod adamw;
 mod error;
 mod example;
 mod fit;
 mod learner;
+mod optimizer;
 pub mod packing;
+pub mod plan;
 mod schedule;
 pub mod speed;
 pub mod study;
 pub mod vocabulary;
 
-pub use adamw::{AdamWConfig, decays};
 pub use error::Error;
 pub use example::{Example, chat_example};
 pub use fit::{
@@ -31,4 +32,5 @@ pub use fit::{
     evaluate_parameters, fit, fit_anchored, fit_measured,
 };
 pub use learner::{Learner, Snapshot, StepReport};
+pub use optimizer::{About, Group, METHODS, Method, OptimizerConfig, decays, is_hidden_matrix};
 pub use schedule::{Schedule, Shape};

@@ -7,7 +7,7 @@ use model::{Activation, Config, Init, Parameters, timing};
 use serde::Serialize;
 use tasks::Random;
 
-use crate::{AdamWConfig, Batch, Error, Learner, Sequence};
+use crate::{Batch, Error, Learner, Method, OptimizerConfig, Sequence};
 
 /// A model from scratch and the shape of its batches.
 #[derive(Clone, Copy, Debug)]
@@ -115,13 +115,15 @@ fn stream(random: &mut Random, vocabulary: usize, length: usize, batch: usize) -
 
 /// How [`measure`] trains.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct Course {
     /// Tokens of a sequence.
     pub length: usize,
     /// Sequences per step.
     pub batch: usize,
     /// Number format of the matrix products.
     pub activation: Activation,
+    /// How parameters move.
+    pub method: Method,
     /// Learning rate.
     pub rate: f32,
     /// Steps measured.
@@ -134,16 +136,27 @@ pub struct Plan {
     pub timings: bool,
 }
 
+/// Floating-point operations of a training step per token, in sequences of `length`: two per number of a product and
+/// pass (a frozen one has no gradient of its own: two passes instead of three), and attention's, half of them masked.
+pub fn operations(parameters: &Parameters, length: usize) -> f64 {
+    let (config, count) = (parameters.config(), parameters.count());
+    let embedding = if config.tied_embeddings { 0 } else { config.vocabulary * config.width };
+    let trained = parameters.trainable_count().saturating_sub(embedding).min(count);
+    let features = config.attention.heads * config.attention.head_dim;
+    (4 * (count - embedding) + 2 * trained + 6 * config.layers.len() * length * features) as f64
+}
+
 /// Trains `parameters` on the stream for `steps` steps after a warm-up, and takes the time of each; if it is to be,
 /// also of the operations.
 ///
 /// # Errors
 /// The model's.
-pub fn measure(parameters: Parameters, plan: Plan) -> Result<Speed, Error> {
-    let Plan { length, batch, activation, rate, steps, seed, recompute, timings } = plan;
+pub fn measure(parameters: Parameters, course: Course) -> Result<Speed, Error> {
+    let Course { length, batch, activation, method, rate, steps, seed, recompute, timings } = course;
     let config = parameters.config().clone();
-    let (count, trained) = (parameters.count(), parameters.trainable_count());
-    let mut learner = Learner::new(parameters, &AdamWConfig::default()).with_activation(activation);
+    let (cost, trained) = (operations(&parameters, length), parameters.trainable_count());
+    let optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };
+    let mut learner = Learner::new(parameters, &optimizer).with_activation(activation);
     let mut random = Random::new(seed, "train/speed");
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     for step in 0..steps + WARM_UP {
@@ -172,15 +185,10 @@ pub fn measure(parameters: Parameters, plan: Plan) -> Result<Speed, Error> {
     measured.sort_by(f64::total_cmp);
     let step_seconds = measured.get(measured.len() / 2).copied().unwrap_or(f64::NAN);
     let tokens = (batch * length) as f64;
-    let embedding = if config.tied_embeddings { 0 } else { config.vocabulary * config.width };
-    // A frozen weight has no gradient of its own: a third of the products less.
-    let products = (4 * (count - embedding) + 2 * trained.saturating_sub(embedding).min(count)) as f64;
-    let features = config.attention.heads * config.attention.head_dim;
-    let attention = (6 * config.layers.len() * length * features) as f64;
     Ok(Speed {
         parameters: trained,
         tokens_per_s: tokens / step_seconds,
-        gflops: (products + attention) * tokens / step_seconds / 1e9,
+        gflops: cost * tokens / step_seconds / 1e9,
         loss,
         step_seconds,
         fastest_seconds: measured.first().copied().unwrap_or(f64::NAN),
@@ -218,17 +226,18 @@ mod tests {
     #[test]
     fn it_learns_while_it_is_measured() {
         let parameters = SETUPS[0].parameters(0).unwrap();
-        let plan = Plan {
+        let course = Course {
             length: 32,
             batch: 4,
             activation: Activation::F32,
+            method: Method::Adamw,
             rate: 3e-3,
             steps: 30,
             seed: 0,
             recompute: false,
             timings: true,
         };
-        let speed = measure(parameters, plan).unwrap();
+        let speed = measure(parameters, course).unwrap();
         assert!(speed.operations.iter().any(|(name, calls, _)| *name == "attention" && *calls >= 2.0));
         assert!(speed.loss < 5.2 && speed.tokens_per_s > 0.0, "{speed:?}");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use model::weights::safetensors::SafeTensors;
 use model::{Config, Parameters};
-use train::{AdamWConfig, Batch, Example, Learner};
+use train::{Batch, Example, Learner, OptimizerConfig};
 
 const CASES: [&str; 6] = ["attention", "delta", "delta_sigmoid", "conv", "relu2", "hybrid"];
 
@@ -32,7 +32,7 @@ fn ten_steps_have_the_losses_of_pytorch() {
         let examples: Vec<Example> =
             starts.windows(2).map(|ends| Example::whole(tokens[ends[0]..ends[1]].to_vec())).collect();
         let batch = Batch::new(&examples);
-        let optimizer = AdamWConfig { clip_norm: None, ..AdamWConfig::default() };
+        let optimizer = OptimizerConfig { clip_norm: None, ..OptimizerConfig::default() };
         let mut learner = Learner::new(parameters, &optimizer);
         let recorded = read("adamw");
         assert_eq!(recorded.len(), 11);

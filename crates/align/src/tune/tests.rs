@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use model::template::CHATML;
 use model::{Activation, Config, Parameters};
-use train::AdamWConfig;
+use train::OptimizerConfig;
 use train::vocabulary::{self, Learned};
 
 use super::*;
@@ -27,7 +27,7 @@ fn template() -> ChatTemplate {
 fn learner(tokenizer: &Tokenizer) -> Learner {
     let config =
         Config::new(tokenizer.len(), 32, 512, model::config::Layers::parse("2 x [attention]").unwrap());
-    let optimizer = AdamWConfig { weight_decay: 0.0, ..AdamWConfig::default() };
+    let optimizer = OptimizerConfig { weight_decay: 0.0, ..OptimizerConfig::default() };
     Learner::new(Parameters::random(&config, 3).unwrap(), &optimizer)
 }
 

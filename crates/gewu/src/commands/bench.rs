@@ -7,7 +7,8 @@ use anyhow::Result;
 use kernels::gemm::Precision;
 use model::{Activation, Checkpoint, GenerateOptions, LanguageModel, LowRank, Parameters};
 use serde_json::json;
-use train::speed::{Plan, SETUPS, Setup};
+use train::Method;
+use train::speed::{Course, SETUPS, Setup};
 
 use super::options::{ModelArguments, print_json};
 use crate::failure::bad_input;
@@ -39,6 +40,9 @@ pub(crate) struct Train {
     /// Sequences per step instead of the configuration's
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// How parameters move: adamw, adamw_8bit, muon, apollo
+    #[arg(long, value_name = "NAME", default_value_t = Method::Adamw)]
+    optimizer: Method,
     /// Learning rate
     #[arg(long, value_name = "R", default_value_t = 1e-3)]
     rate: f32,
@@ -154,12 +158,13 @@ fn train(arguments: &Train) -> Result<()> {
         false => (Activation::Bf16, Precision::BF16),
     };
     let Train { rate, steps, seed, recompute, timings, .. } = *arguments;
-    let (length, batch) = shape;
-    let plan = Plan { length, batch, activation, rate, steps, seed, recompute, timings };
-    let speed = train::speed::measure(parameters, plan)?;
+    let ((length, batch), method) = (shape, arguments.optimizer);
+    let course = Course { length, batch, activation, method, rate, steps, seed, recompute, timings };
+    let speed = train::speed::measure(parameters, course)?;
     let peak = kernels::gemm::peak(precision) / 1e9;
     print_json(&json!({
         "config": arguments.config,
+        "optimizer": method.to_string(),
         "tokens_per_s": speed.tokens_per_s,
         "gflops": speed.gflops,
         "peak_gflops": peak,

@@ -12,6 +12,7 @@ mod merge;
 mod options;
 mod pull;
 mod run;
+mod train;
 
 use anyhow::Result;
 
@@ -20,7 +21,7 @@ pub(crate) enum Command {
     /// Carry out a recipe: from inputs to a report, in a run folder that survives interruptions
     Run(run::Arguments),
     /// Continue a model's training on documents (--docs) and conversations (--set train.conversations=FILE)
-    Train(run::Settings),
+    Train(train::Arguments),
     /// Teach a model to refuse unsafe requests and answer harmless ones; measured before and after
     Align(run::Settings),
     /// Look inside a model: copying heads, the direction that carries refusal
@@ -54,7 +55,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Command::Run(arguments) => run::run(&arguments),
-            Command::Train(settings) => run::carry_out("train", &settings),
+            Command::Train(arguments) => train::run(&arguments),
             Command::Align(settings) => run::carry_out("align", &settings),
             Command::Probe(settings) => run::carry_out("probe", &settings),
             Command::Pull(arguments) => pull::run(&arguments),

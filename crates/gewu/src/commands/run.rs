@@ -47,6 +47,13 @@ pub(crate) struct Settings {
     set: Vec<String>,
 }
 
+impl Settings {
+    /// The model that was asked for.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     carry_out(&arguments.recipe, &arguments.settings)
 }

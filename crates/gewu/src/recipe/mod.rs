@@ -13,6 +13,7 @@ use knowledge::specialize::SpecializeOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use train::study::text::TextOptions;
+use train::{OptimizerConfig, Schedule, Shape};
 
 pub(crate) use list::EMBEDDED;
 
@@ -85,6 +86,16 @@ pub(crate) struct Tuning {
     pub(crate) anchor: f32,
     /// Whether matrix products run in bf16 (faster) instead of f32.
     pub(crate) bf16: bool,
+    /// How weights move; low-rank changes never decay.
+    pub(crate) optimizer: OptimizerConfig,
+    /// The rate over the steps.
+    pub(crate) schedule: Schedule,
+    /// Every block is run again in the backward pass: a fraction of the memory, a third more time. Needs `anchor` 0.
+    pub(crate) recompute: bool,
+    /// Steps between two measurements of the held-out loss; 0 measures only at the end.
+    pub(crate) evaluate_every: usize,
+    /// The weights with the lowest held-out loss are kept instead of the last.
+    pub(crate) keep_best: bool,
 }
 
 /// Learning the documents' facts.
@@ -245,6 +256,11 @@ impl Default for Tuning {
             micro_batches: 1,
             anchor: 2.0,
             bf16: true,
+            optimizer: OptimizerConfig::default(),
+            schedule: Schedule { warmup: 5, shape: Shape::Cosine { floor: 0.1 } },
+            recompute: false,
+            evaluate_every: 0,
+            keep_best: false,
         }
     }
 }

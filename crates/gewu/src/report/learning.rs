@@ -39,7 +39,7 @@ pub(super) fn section(part: &Value) -> Markup {
                 p { (both("Asked without the documents; hollow dot: before.", "不看文档作答；空心点：训练前。")) }
                 (plot::dots(&dots))
                 (perplexity(&part["perplexity"]))
-                (loss(&training["losses"]))
+                (loss(training))
                 details {
                     summary { (both("Some answers", "回答示例")) }
                     @for sample in part["samples"].as_array().into_iter().flatten() {
@@ -72,7 +72,7 @@ pub(super) fn training(part: &Value) -> Markup {
                     (number(&training["trained_parameters"])) " " (both("trained parameters", "个训练参数"))
                 }
                 (perplexity(&part["perplexity"]))
-                (loss(&training["losses"]))
+                (loss(training))
             }
         }
     }
@@ -134,14 +134,22 @@ pub(super) fn perplexity(value: &Value) -> Markup {
     }
 }
 
-/// The losses of a training.
-pub(super) fn loss(losses: &Value) -> Markup {
-    let points: Vec<(f64, f64)> = losses
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .map(|(step, loss)| (step as f64 + 1.0, number(loss)))
-        .collect();
-    plot::curves(&[Curve { label: "loss · 损失".into(), points }], "step · 步")
+/// The loss of every step with the held-out loss along the way, and the norms of the gradients.
+pub(super) fn loss(training: &Value) -> Markup {
+    let steps = |key: &str| -> Vec<(f64, f64)> {
+        let values = training[key].as_array().into_iter().flatten();
+        values.enumerate().map(|(step, value)| (step as f64 + 1.0, number(value))).collect()
+    };
+    let curve = |label: &str, points| Curve { label: label.into(), points };
+    let held_out = training["held_out"].as_array().into_iter().flatten();
+    let held_out: Vec<(f64, f64)> = held_out.map(|at| (number(&at[0]), number(&at[1]))).collect();
+    let mut losses = vec![curve("loss · 损失", steps("losses"))];
+    if held_out.len() > 1 {
+        losses.push(curve("held out · 留出", held_out));
+    }
+    let norms = curve("gradient norm · 梯度范数", steps("gradient_norms"));
+    html! {
+        (plot::curves(&losses, "step · 步"))
+        (plot::curves(&[norms], "step · 步"))
+    }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use model::template::ChatTemplate;
 use model::{Activation, Checkpoint, Local, LowRank, Parameters, Train};
 use serde_json::{Value, json};
-use train::{AdamWConfig, Learner};
+use train::{Learner, OptimizerConfig};
 
 use super::{Job, MODEL, neutral};
 use crate::progress;
@@ -43,7 +43,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
         let low_rank =
             LowRank { rank: settings.rank, alpha: settings.alpha, first_block, ..LowRank::default() };
         let parameters = Parameters::open(&checkpoint, &Train::LowRank(low_rank), recipe.seed)?;
-        let optimizer = AdamWConfig { weight_decay: 0.0, ..AdamWConfig::default() };
+        let optimizer = OptimizerConfig { weight_decay: 0.0, ..OptimizerConfig::default() };
         let mut learner = Learner::new(parameters, &optimizer).with_activation(Activation::Bf16);
         let options = align::Options { seed: recipe.seed, ..settings.options.clone() };
         let bar = progress::bar(0, "align");

@@ -16,7 +16,7 @@ pub(super) fn mixers(job: &mut Job) -> Result<()> {
         for seed in (0..settings.seeds as u64).map(|seed| recipe.seed + seed) {
             for variant in recall::variants().iter().take(if settings.recall { usize::MAX } else { 0 }) {
                 let name = format!("recall {}", variant.name);
-                let mut show = progress::training(&name);
+                let mut show = progress::training(&name, None);
                 let result = recall::recall(variant, &recall::RecallOptions::default(), seed, &mut show)?;
                 progress::say(format!("{name}, seed {seed}: {:.4}", result.accuracy));
                 stage.metric(&format!("{name}.{seed}"), result.accuracy);
@@ -24,7 +24,7 @@ pub(super) fn mixers(job: &mut Job) -> Result<()> {
             }
             for variant in parity::variants().iter().take(if settings.parity { usize::MAX } else { 0 }) {
                 let name = format!("parity {}", variant.name);
-                let mut show = progress::training(&name);
+                let mut show = progress::training(&name, None);
                 let result = parity::parity(variant, &parity::ParityOptions::default(), seed, &mut show)?;
                 progress::say(format!("{name}, seed {seed}: {:.4}", result.accuracy_beyond));
                 stage.metric(&format!("{name}.{seed}"), result.accuracy_beyond);

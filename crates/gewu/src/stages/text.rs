@@ -17,7 +17,7 @@ pub(super) fn run(job: &mut Job) -> Result<()> {
             &recipe.text,
             recipe.seed,
             stage.checkpoint,
-            &mut progress::training("text"),
+            &mut progress::training("text", None),
         )?;
         stage.metric("bits_per_character", result.bits_per_character);
         stage.metric("unigram_bits_per_character", result.unigram_bits_per_character);

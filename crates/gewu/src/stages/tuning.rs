@@ -4,13 +4,10 @@ use anyhow::Result;
 use ledger::Stage;
 use model::{Activation, Checkpoint, LowRank, Parameters, Train};
 use serde_json::{Value, json};
-use train::{AdamWConfig, Anchor, Example, Extent, FitOptions, Learner, Schedule, Shape, Summary};
+use train::{Anchor, Example, Extent, FitOptions, Learner, OptimizerConfig, Summary};
 
 use crate::progress;
 use crate::recipe::Tuning;
-
-/// Steps over which the rate rises.
-const WARMUP: usize = 5;
 
 /// General texts per step whose log-probabilities are held.
 const ANCHORS: usize = 2;
@@ -38,6 +35,8 @@ impl Tuned {
             "kept": self.kept,
             "skipped": self.summary.skipped,
             "losses": self.summary.losses,
+            "gradient_norms": self.summary.gradient_norms,
+            "best": self.summary.best(),
             "held_out": self.summary.held_out,
             "damaged_states": self.summary.recovered,
         })
@@ -61,8 +60,8 @@ pub(super) fn tune(
     let parameters = Parameters::open(checkpoint, &train, seed)?;
     let trained = parameters.trainable_count();
     // A low-rank update is small by construction; decay would only pull it back.
-    let weight_decay = if settings.rank == 0 { 0.1 } else { 0.0 };
-    let optimizer = AdamWConfig { weight_decay, ..AdamWConfig::default() };
+    let weight_decay = if settings.rank == 0 { settings.optimizer.weight_decay } else { 0.0 };
+    let optimizer = OptimizerConfig { weight_decay, ..settings.optimizer.clone() };
     let activation = if settings.bf16 { Activation::Bf16 } else { Activation::F32 };
     let mut learner = Learner::new(parameters, &optimizer).with_activation(activation);
     let options = FitOptions {
@@ -70,15 +69,20 @@ pub(super) fn tune(
         run_tokens: settings.run_tokens,
         micro_batches: settings.micro_batches,
         rate: settings.rate,
-        schedule: Schedule { warmup: WARMUP, shape: Shape::Cosine { floor: 0.1 } },
+        schedule: settings.schedule.clone(),
+        recompute: settings.recompute,
+        evaluate_every: settings.evaluate_every,
+        keep_best: settings.keep_best,
         seed,
         checkpoint: Some(stage.checkpoint.to_owned()),
         checkpoint_every: 20,
         ..FitOptions::default()
     };
-    let mut progress = progress::training("train");
+    let cost = train::speed::operations(learner.parameters(), settings.run_tokens);
+    let mut progress = progress::training("train", Some(cost));
     let anchor = Anchor { examples: general, weight: settings.anchor, per_step: ANCHORS };
     let summary = train::fit_anchored(&mut learner, examples, held_out, &anchor, &options, &mut progress)?;
+    learner.take_averages()?;
     Ok(Tuned { parameters: learner.into_parameters(), trained, summary, kept: 1.0 })
 }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use burn::tensor::{Tensor, TensorData};
 use model::{Activation, Config, Hooks, Packed, Parameters, Transformer};
 use tasks::Random;
-use train::{AdamWConfig, Learner};
+use train::{Learner, OptimizerConfig};
 
 use super::InductionOptions;
 use super::measure::{Sequence, sequences};
@@ -44,7 +44,8 @@ pub(super) fn train(
 ) -> Result<Trained, Error> {
     let parameters = Parameters::random(config, seed)?;
     let count = parameters.count();
-    let optimizer = AdamWConfig { beta2: 0.98, weight_decay: options.weight_decay, ..AdamWConfig::default() };
+    let optimizer =
+        OptimizerConfig { beta2: 0.98, weight_decay: options.weight_decay, ..OptimizerConfig::default() };
     let mut learner = Learner::new(parameters, &optimizer);
     let mut random = Random::new(seed, "probe.induction.train");
     let (mut first, mut last) = match phases {

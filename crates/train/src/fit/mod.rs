@@ -48,6 +48,9 @@ pub struct FitOptions {
     pub seed: u64,
     /// Steps between two measurements of the held-out loss; 0 measures only at the end.
     pub evaluate_every: usize,
+    /// The weights with the lowest held-out loss are those that remain; needs `checkpoint`.
+    #[serde(default)]
+    pub keep_best: bool,
     /// Where to keep the state, so that a killed training continues exactly.
     pub checkpoint: Option<PathBuf>,
     /// Steps between two saved states.
@@ -65,6 +68,7 @@ impl Default for FitOptions {
             schedule: Schedule::default(),
             seed: 0,
             evaluate_every: 0,
+            keep_best: false,
             checkpoint: None,
             checkpoint_every: 100,
         }
@@ -107,6 +111,9 @@ pub struct Summary {
     pub skipped: usize,
     /// Loss of every step.
     pub losses: Vec<f32>,
+    /// Global norm of the gradients of every step, before clipping.
+    #[serde(default)]
+    pub gradient_norms: Vec<f32>,
     /// Held-out loss, with the number of steps before it.
     pub held_out: Vec<(usize, f32)>,
     /// Saved states that were found damaged, and what was wrong; the training went on from the one before.
@@ -120,7 +127,17 @@ impl Summary {
         let last = &self.losses[self.losses.len().saturating_sub(count)..];
         last.iter().sum::<f32>() / last.len().max(1) as f32
     }
+
+    /// The lowest held-out loss, the first of equal ones, with the number of steps before it.
+    pub fn best(&self) -> Option<(usize, f32)> {
+        let lower = |best: (usize, f32), at: &(usize, f32)| if at.1 < best.1 { *at } else { best };
+        let first = self.held_out.first()?;
+        Some(self.held_out.iter().fold(*first, lower))
+    }
 }
+
+/// The file of the best weights in the checkpoint's folder.
+const BEST: &str = "best.safetensors";
 
 /// What is saved beside the learner.
 #[derive(Serialize, Deserialize)]
@@ -230,10 +247,17 @@ fn fit_all(
         summary.scored += scored as u64;
         summary.skipped += usize::from(report.skipped);
         summary.losses.push(report.loss);
+        summary.gradient_norms.push(report.gradient_norm);
         let due = summary.finished || due(options.evaluate_every, summary.steps);
         let measured = if due && !held_out.is_empty() {
             let loss = evaluate(learner, held_out, options.run_tokens)?.mean() as f32;
             summary.held_out.push((summary.steps, loss));
+            if let (Some(folder), true) = (&options.checkpoint, options.keep_best)
+                && summary.best() == Some((summary.steps, loss))
+            {
+                std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+                learner.parameters().save(&folder.join(BEST))?;
+            }
             Some(loss)
         } else {
             None
@@ -263,6 +287,11 @@ fn fit_all(
             break;
         }
     }
+    if let (Some(folder), true, true) = (&options.checkpoint, options.keep_best, summary.finished)
+        && summary.best().is_some_and(|(step, _)| step < summary.steps)
+    {
+        learner.load_weights(&folder.join(BEST))?;
+    }
     Ok(summary)
 }
 
@@ -279,6 +308,7 @@ impl FitOptions {
         let wrong = [
             (self.run_tokens < 2, "run_tokens must be at least 2"),
             (self.micro_batches == 0, "micro_batches must be at least 1"),
+            (self.keep_best && self.checkpoint.is_none(), "keep_best needs a checkpoint folder"),
             (!(self.rate.is_finite() && self.rate >= 0.0), "rate must be a number of at least 0"),
         ];
         match wrong.into_iter().find(|(wrong, _)| *wrong) {

@@ -8,14 +8,14 @@ use model::config::Layers;
 use model::{Config, Parameters};
 
 use super::*;
-use crate::AdamWConfig;
+use crate::OptimizerConfig;
 
 const VOCABULARY: usize = 24;
 
 fn learner(seed: u64) -> Learner {
     let layers = Layers::parse("2 x [attention]").unwrap();
     let config = Config::new(VOCABULARY, 16, 64, layers);
-    Learner::new(Parameters::random(&config, seed).unwrap(), &AdamWConfig::default())
+    Learner::new(Parameters::random(&config, seed).unwrap(), &OptimizerConfig::default())
 }
 
 /// Texts that count upwards from a random number: easy to learn.
@@ -38,6 +38,7 @@ fn options(folder: Option<&Path>) -> FitOptions {
         schedule: Schedule { warmup: 2, ..Schedule::default() },
         seed: 4,
         evaluate_every: 4,
+        keep_best: false,
         checkpoint: folder.map(Path::to_path_buf),
         checkpoint_every: 2,
     }
@@ -96,7 +97,7 @@ fn an_interrupted_training_ends_with_the_same_bits() {
             }
             // Rubbish of a write that was cut short.
             fs::write(folder.path().join("weights.partial"), b"half").ok();
-            fs::write(folder.path().join("moments-0123456789abcdef.safetensors"), b"old").ok();
+            fs::write(folder.path().join("memory-0123456789abcdef.safetensors"), b"old").ok();
             let mut second = learner(1);
             let summary = fit_measured(&mut second, &train, &held_out, &options, &mut |_| true).unwrap();
             assert_eq!(summary, expected, "stop {stop}, killed {killed}");
@@ -183,7 +184,7 @@ fn clipping_bounds_what_a_step_sees() {
     let layers = Layers::parse("1 x [attention]").unwrap();
     let config = Config::new(VOCABULARY, 16, 64, layers);
     let step = |clip_norm, scale: f32| {
-        let optimizer = AdamWConfig { clip_norm, epsilon: 1.0, ..AdamWConfig::default() };
+        let optimizer = OptimizerConfig { clip_norm, epsilon: 1.0, ..OptimizerConfig::default() };
         let mut learner = Learner::new(Parameters::random(&config, 1).unwrap(), &optimizer);
         let before = bits(&learner);
         let report = learner.step(1.0, 1, &mut |t, _| Ok(batch.losses(t)?.mean() * scale)).unwrap();
@@ -263,7 +264,7 @@ fn a_damaged_state_gives_way_to_the_one_before() {
     let train = examples(30, 1);
     let mut whole = learner(1);
     let expected = fit(&mut whole, &train, &options(None), &mut |_| true).unwrap();
-    for damaged in ["learner.json", "weights", "moments"] {
+    for damaged in ["learner.json", "weights", "memory"] {
         let folder = tempfile::tempdir().unwrap();
         let options = options(Some(folder.path()));
         // Saved after every second step, and once more when it is stopped.
@@ -300,4 +301,53 @@ fn recomputing_blocks_changes_only_the_rounding() {
     for (a, b) in summary.losses.iter().zip(&expected.losses) {
         assert!((a - b).abs() < 1e-4, "{:?} and {:?}", summary.losses, expected.losses);
     }
+}
+
+#[test]
+fn every_optimizer_continues_exactly_and_averages_do_too() {
+    let train = examples(12, 1);
+    for about in &crate::METHODS {
+        let optimizer = OptimizerConfig { method: about.method, average: 0.9, ..OptimizerConfig::default() };
+        let learner = || {
+            let parameters = learner(1).into_parameters();
+            Learner::new(parameters, &optimizer)
+        };
+        let (mut whole, mut parts) = (learner(), learner());
+        let expected = fit(&mut whole, &train, &options(None), &mut |_| true).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(Some(folder.path()));
+        fit(&mut parts, &train, &options, &mut |progress| progress.step < 4).unwrap();
+        let mut parts = learner();
+        let summary = fit(&mut parts, &train, &options, &mut |_| true).unwrap();
+        assert_eq!(summary, expected, "{}", about.name);
+        assert!(bits(&whole) == bits(&parts), "{}", about.name);
+        assert!(expected.recent(2) < expected.losses[0], "{}: {:?}", about.name, expected.losses);
+        whole.take_averages().unwrap();
+        assert!(bits(&whole) != bits(&parts), "{}: an average lags behind", about.name);
+        parts.take_averages().unwrap();
+        assert!(bits(&whole) == bits(&parts), "{}", about.name);
+    }
+}
+
+#[test]
+fn the_best_weights_remain() {
+    let (train, held_out) = (examples(4, 1), examples(5, 2));
+    let folder = tempfile::tempdir().unwrap();
+    let options = FitOptions {
+        extent: Extent::Steps(60),
+        // Few examples and a high rate: the held-out loss has its minimum on the way.
+        rate: 0.02,
+        schedule: Schedule::constant(),
+        evaluate_every: 3,
+        keep_best: true,
+        ..options(Some(folder.path()))
+    };
+    let mut learner = learner(1);
+    let summary = fit_measured(&mut learner, &train, &held_out, &options, &mut |_| true).unwrap();
+    let (step, loss) = summary.best().unwrap();
+    assert!(step < summary.steps, "{:?}", summary.held_out);
+    let kept = evaluate(&learner, &held_out, options.run_tokens).unwrap().mean() as f32;
+    assert_eq!(kept, loss);
+    let error = FitOptions { checkpoint: None, ..options }.check().unwrap_err();
+    assert!(error.to_string().contains("keep_best"), "{error}");
 }

@@ -4,7 +4,7 @@ use model::config::{ChannelKind, DeltaConfig, GateKind, Layers, RopeStyle};
 use model::{Activation, Config, Parameters};
 use tasks::Random;
 
-use crate::{AdamWConfig, Batch, Learner, Sequence};
+use crate::{Batch, Learner, OptimizerConfig, Sequence};
 
 fn draw(random: &mut Random) -> Config {
     let one = |random: &mut Random, of: &[usize]| *random.pick(of);
@@ -73,7 +73,7 @@ fn two_hundred_architectures_take_a_step() {
             assert!(finite && moves, "{index}: {name}: finite {finite}, not zero {moves}: {config:?}");
         }
         drop(tracked);
-        let mut learner = Learner::new(parameters, &AdamWConfig::default()).with_activation(activation);
+        let mut learner = Learner::new(parameters, &OptimizerConfig::default()).with_activation(activation);
         let report = learner.step(1e-3, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.mean()));
         assert!(!report.unwrap().skipped, "{index}: {config:?}");
     }

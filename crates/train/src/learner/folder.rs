@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use ledger::{AtomicFile, hash_bytes, hash_file, write_atomic};
@@ -13,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Learner;
 use crate::Error;
-use crate::adamw::{AdamWConfig, Moments};
+use crate::optimizer::{Buffer, OptimizerConfig, State as Memory};
 
 const STATE: &str = "learner.json";
 const PREVIOUS: &str = "learner.previous.json";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+const MEMORY: &str = "memory";
 /// Hexadecimal digits of the hash in a file's name.
 const SHORT: usize = 16;
 
@@ -27,15 +29,18 @@ struct State {
     format: u32,
     steps: u64,
     applied: u64,
-    optimizer: AdamWConfig,
+    optimizer: OptimizerConfig,
     /// Names and lengths of the parameters, in order.
     parameters: Vec<(String, usize)>,
     weights: Part,
-    moments: Part,
+    memory: Part,
     /// What the caller keeps beside the learner.
     #[serde(default)]
     extra: serde_json::Value,
 }
+
+/// What the optimizer remembers, and the averages of the weights.
+type Memories = (Vec<Memory>, Vec<Vec<f32>>);
 
 /// Why a state cannot be taken up.
 enum Damage {
@@ -58,10 +63,14 @@ impl Learner {
     ///
     /// # Errors
     /// The file system's.
-    pub fn save(&self, folder: &Path, extra: &serde_json::Value) -> Result<(), Error> {
+    pub fn save(&mut self, folder: &Path, extra: &serde_json::Value) -> Result<(), Error> {
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         let weights = self.write_part(folder, "weights", &mut |path| Ok(self.parameters.save(path)?))?;
-        let moments = self.write_part(folder, "moments", &mut |path| self.write_moments(path))?;
+        let (mut states, mut averages) = (mem::take(&mut self.states), mem::take(&mut self.averages));
+        let write = &mut |path: &Path| self.write_memory(path, &mut states, &mut averages);
+        let memory = self.write_part(folder, MEMORY, write);
+        (self.states, self.averages) = (states, averages);
+        let memory = memory?;
         let state = State {
             format: FORMAT,
             steps: self.steps,
@@ -69,23 +78,23 @@ impl Learner {
             optimizer: self.optimizer.clone(),
             parameters: self.layout(),
             weights,
-            moments,
+            memory,
             extra: extra.clone(),
         };
         let path = folder.join(STATE);
         let json = sealed(&serde_json::to_string_pretty(&state).map_err(Error::state(&path))?);
-        let mut keep = vec![state.weights.file, state.moments.file];
+        let mut keep = vec![state.weights.file, state.memory.file];
         // A damaged state is worth less than the one before it, which then stays.
         match self.read(folder, STATE) {
             Ok(Some((last, _))) => {
                 let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
                 write_atomic(folder.join(PREVIOUS), &bytes)?;
-                keep.extend([last.weights.file, last.moments.file]);
+                keep.extend([last.weights.file, last.memory.file]);
             }
             Ok(None) | Err(_) => {
                 let before = self.read(folder, PREVIOUS).ok().flatten();
                 keep.extend(
-                    before.into_iter().flat_map(|(state, _)| [state.weights.file, state.moments.file]),
+                    before.into_iter().flat_map(|(state, _)| [state.weights.file, state.memory.file]),
                 );
             }
         }
@@ -109,16 +118,16 @@ impl Learner {
                 _ => return Err(reason),
             },
         };
-        let Some((state, moments)) = found else { return Ok(None) };
+        let Some((state, (states, averages))) = found else { return Ok(None) };
         self.parameters.load(&folder.join(&state.weights.file))?;
-        self.moments = moments;
+        (self.states, self.averages) = (states, averages);
         (self.steps, self.applied) = (state.steps, state.applied);
         self.recovered = recovered;
         Ok(Some(state.extra))
     }
 
-    /// A state whose files are what was recorded, with the moments in it.
-    fn read(&self, folder: &Path, name: &str) -> Result<Option<(State, Vec<Moments>)>, Damage> {
+    /// A state whose files are what was recorded, with the optimizer's memory in it.
+    fn read(&self, folder: &Path, name: &str) -> Result<Option<(State, Memories)>, Damage> {
         let path = folder.join(name);
         if !path.exists() {
             return Ok(None);
@@ -139,8 +148,8 @@ impl Learner {
             return Err(Damage::Other(Error::state(&path)(advice)));
         }
         verified(folder, &state.weights).map_err(Damage::Damaged)?;
-        let moments = verified(folder, &state.moments).and_then(|path| self.read_moments(&path));
-        Ok(Some((state, moments.map_err(Damage::Damaged)?)))
+        let memory = verified(folder, &state.memory).and_then(|path| self.read_memory(&path));
+        Ok(Some((state, memory.map_err(Damage::Damaged)?)))
     }
 
     fn layout(&self) -> Vec<(String, usize)> {
@@ -166,19 +175,26 @@ impl Learner {
         Ok(Part { file, blake3 })
     }
 
-    /// Every first and second moment, little-endian f32, parameter by parameter, as two safetensors each.
-    fn write_moments(&self, path: &Path) -> Result<(), Error> {
+    /// What the optimizer remembers, parameter by parameter, part by part, little-endian, as a safetensors file.
+    fn write_memory(
+        &self,
+        path: &Path,
+        states: &mut [Memory],
+        averages: &mut [Vec<f32>],
+    ) -> Result<(), Error> {
         let mut header = serde_json::Map::new();
         let mut offset = 0;
-        for ((name, length), _) in self.layout().into_iter().zip(&self.moments) {
-            for kind in ["first", "second"] {
-                let end = offset + 4 * length;
-                let entry = serde_json::json!({
-                    "dtype": "F32", "shape": [length], "data_offsets": [offset, end],
-                });
-                header.insert(format!("{name}.{kind}"), entry);
-                offset = end;
-            }
+        let parts = self.parts(states, averages);
+        for (name, buffer) in &parts {
+            let (dtype, length, width) = match buffer {
+                Buffer::F32(values) => ("F32", values.len(), 4),
+                Buffer::U8(values) => ("U8", values.len(), 1),
+            };
+            let end = offset + width * length;
+            let entry =
+                serde_json::json!({ "dtype": dtype, "shape": [length], "data_offsets": [offset, end] });
+            header.insert(name.clone(), entry);
+            offset = end;
         }
         let mut header = serde_json::Value::Object(header).to_string().into_bytes();
         header.resize(header.len().next_multiple_of(8), b' ');
@@ -186,33 +202,57 @@ impl Learner {
         let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(Error::file("write", path));
         write(&(header.len() as u64).to_le_bytes())?;
         write(&header)?;
-        for values in self.moments.iter().flat_map(|moments| [&moments.first, &moments.second]) {
-            for chunk in values.chunks(1 << 14) {
-                write(&chunk.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
+        for (_, buffer) in parts {
+            match buffer {
+                Buffer::F32(values) => {
+                    for chunk in values.chunks(1 << 14) {
+                        write(&chunk.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
+                    }
+                }
+                Buffer::U8(values) => write(values)?,
             }
         }
         Ok(file.commit()?)
     }
 
-    fn read_moments(&self, path: &Path) -> Result<Vec<Moments>, Error> {
+    fn read_memory(&self, path: &Path) -> Result<Memories, Error> {
         let bytes = fs::read(path).map_err(Error::file("read", path))?;
         let file = safetensors::SafeTensors::deserialize(&bytes).map_err(Error::state(path))?;
-        let read = |name: String, length: usize| -> Result<Vec<f32>, Error> {
+        let (mut states, mut averages) = (self.states.clone(), self.averages.clone());
+        for (name, buffer) in self.parts(&mut states, &mut averages) {
             let tensor = file.tensor(&name).map_err(Error::state(path))?;
             let data = tensor.data();
-            if tensor.dtype() != safetensors::Dtype::F32 || data.len() != 4 * length {
-                return Err(Error::state(path)(format!("`{name}` does not hold {length} f32 numbers")));
+            let fits = match &buffer {
+                Buffer::F32(values) => {
+                    tensor.dtype() == safetensors::Dtype::F32 && data.len() == 4 * values.len()
+                }
+                Buffer::U8(values) => tensor.dtype() == safetensors::Dtype::U8 && data.len() == values.len(),
+            };
+            if !fits {
+                return Err(Error::state(path)(format!("`{name}` has another type or length")));
             }
-            Ok(data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
-        };
-        self.layout()
-            .into_iter()
-            .map(|(name, length)| {
-                let first = read(format!("{name}.first"), length)?;
-                let second = read(format!("{name}.second"), length)?;
-                Ok(Moments { first, second })
-            })
-            .collect()
+            match buffer {
+                Buffer::F32(values) => {
+                    let numbers = data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                    values.iter_mut().zip(numbers).for_each(|(value, number)| *value = number);
+                }
+                Buffer::U8(values) => values.copy_from_slice(data),
+            }
+        }
+        Ok((states, averages))
+    }
+
+    /// The named parts of the optimizer's memory and of the averages.
+    fn parts<'a>(&self, states: &'a mut [Memory], averages: &'a mut [Vec<f32>]) -> Vec<(String, Buffer<'a>)> {
+        let names: Vec<String> = self.layout().into_iter().map(|(name, _)| name).collect();
+        let states = names.iter().zip(states).flat_map(|(name, state)| {
+            state.buffers().into_iter().map(move |(part, buffer)| (format!("{name}.{part}"), buffer))
+        });
+        let averages = names
+            .iter()
+            .zip(averages)
+            .map(|(name, average)| (format!("{name}.average"), Buffer::F32(average.as_mut_slice())));
+        states.chain(averages).collect()
     }
 }
 
@@ -245,7 +285,7 @@ fn remove_others(folder: &Path, keep: &[String]) -> Result<(), Error> {
     for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
         let path = entry.map_err(Error::file("read", folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let ours = ["weights", "moments"].iter().any(|kind| {
+        let ours = ["weights", MEMORY].iter().any(|kind| {
             name == format!("{kind}.partial")
                 || (name.starts_with(&format!("{kind}-")) && name.ends_with(".safetensors"))
         });

@@ -10,16 +10,18 @@ use burn::tensor::Tensor;
 use model::optimizer::global_norm;
 use model::{Activation, Parameters, Transformer, pool, timing};
 
-use crate::adamw::{AdamWConfig, Moments, Update, adamw, decays};
+use crate::optimizer::{OptimizerConfig, State, Update, update};
 use crate::{Batch, Error};
 
-/// A model that learns: its parameters, the moments of AdamW and the counters of steps.
+/// A model that learns: its parameters, the memory of the optimizer and the counters of steps.
 pub struct Learner {
     parameters: Parameters,
-    optimizer: AdamWConfig,
+    optimizer: OptimizerConfig,
     activation: Activation,
     /// In the order of [`Parameters::trainable`].
-    moments: Vec<Moments>,
+    states: Vec<State>,
+    /// Averages of the weights, if they are kept; in the same order.
+    averages: Vec<Vec<f32>>,
     steps: u64,
     applied: u64,
     /// Why the state before the newest was taken up.
@@ -43,19 +45,26 @@ pub struct StepReport {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     values: Vec<Vec<f32>>,
-    moments: Vec<Moments>,
+    states: Vec<State>,
+    averages: Vec<Vec<f32>>,
     steps: u64,
     applied: u64,
 }
 
 impl Learner {
     /// A learner before its first step; its linear operations run in f32.
-    pub fn new(parameters: Parameters, optimizer: &AdamWConfig) -> Self {
-        let moments = parameters.trainable().map(|(_, shape)| Moments::zeros(shape.iter().product()));
-        let moments = moments.collect();
+    pub fn new(parameters: Parameters, optimizer: &OptimizerConfig) -> Self {
+        let states = parameters.trainable().map(|(name, shape)| State::new(optimizer, name, shape));
+        let states = states.collect();
+        let averages = match optimizer.average > 0.0 {
+            true => {
+                parameters.trainable().map(|(name, _)| parameters.values(name).unwrap_or_default()).collect()
+            }
+            false => Vec::new(),
+        };
         let optimizer = optimizer.clone();
         let (activation, recovered) = (Activation::F32, None);
-        Self { parameters, optimizer, activation, moments, steps: 0, applied: 0, recovered }
+        Self { parameters, optimizer, activation, states, averages, steps: 0, applied: 0, recovered }
     }
 
     /// How the linear operations of the following steps treat their input: f32, or the faster bf16.
@@ -81,13 +90,33 @@ impl Learner {
     }
 
     /// The settings of the optimizer.
-    pub fn optimizer(&self) -> &AdamWConfig {
+    pub fn optimizer(&self) -> &OptimizerConfig {
         &self.optimizer
     }
 
     /// Steps so far, skipped ones included.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Other weights of the same model, as [`Parameters::save`] wrote them; the optimizer's memory stays.
+    ///
+    /// # Errors
+    /// The file is of another model; nothing is changed then.
+    pub(crate) fn load_weights(&mut self, path: &std::path::Path) -> Result<(), Error> {
+        Ok(self.parameters.load(path)?)
+    }
+
+    /// The weights become their moving averages, if the optimizer keeps them; otherwise nothing happens.
+    ///
+    /// # Errors
+    /// None in practice: the averages are of these weights.
+    pub fn take_averages(&mut self) -> Result<(), Error> {
+        let names: Vec<String> = self.parameters.trainable().map(|(name, _)| name.to_string()).collect();
+        for (name, average) in names.iter().zip(&self.averages) {
+            self.parameters.update(name, |values| values.copy_from_slice(average))?;
+        }
+        Ok(())
     }
 
     /// What was wrong with the newest saved state, if the one before it had to be taken up.
@@ -211,19 +240,21 @@ impl Learner {
     /// Moves every parameter that has a gradient.
     fn apply(&mut self, gradients: &[Option<Vec<f32>>], rate: f32, scale: f32) -> Result<(), Error> {
         let _timer = timing::of("optimizer");
-        let trainable: Vec<(String, f32)> = self
-            .parameters
-            .trainable()
-            .map(|(name, shape)| {
-                let decay = if decays(name, shape) { self.optimizer.weight_decay } else { 0.0 };
-                (name.to_string(), decay)
-            })
-            .collect();
-        for (((name, decay), gradient), moments) in trainable.iter().zip(gradients).zip(&mut self.moments) {
+        let trainable: Vec<(String, Vec<usize>)> =
+            self.parameters.trainable().map(|(name, shape)| (name.to_string(), shape.to_vec())).collect();
+        for (place, ((name, shape), gradient)) in trainable.iter().zip(gradients).enumerate() {
             let Some(gradient) = gradient else { continue };
-            let update = Update { rate, decay: *decay, scale, step: self.applied };
-            let optimizer = &self.optimizer;
-            self.parameters.update(name, |values| adamw(values, gradient, moments, optimizer, update))?;
+            let (factor, decay) = self.optimizer.group(name, shape);
+            let how = Update { name, shape, rate: rate * factor, decay, scale, step: self.applied };
+            let (optimizer, state) = (&self.optimizer, &mut self.states[place]);
+            let average = self.averages.get_mut(place);
+            self.parameters.update(name, |values| {
+                update(values, gradient, state, optimizer, how);
+                if let Some(average) = average {
+                    let share = 1.0 - optimizer.average;
+                    average.iter_mut().zip(values).for_each(|(a, v)| *a += share * (*v - *a));
+                }
+            })?;
         }
         Ok(())
     }
@@ -232,7 +263,13 @@ impl Learner {
     pub fn snapshot(&self) -> Snapshot {
         let names = self.parameters.trainable();
         let values = names.map(|(name, _)| self.parameters.values(name).unwrap_or_default()).collect();
-        Snapshot { values, moments: self.moments.clone(), steps: self.steps, applied: self.applied }
+        Snapshot {
+            values,
+            states: self.states.clone(),
+            averages: self.averages.clone(),
+            steps: self.steps,
+            applied: self.applied,
+        }
     }
 
     /// Goes back to a snapshot of this learner.
@@ -253,7 +290,8 @@ impl Learner {
         for ((name, _), values) in shapes.iter().zip(&snapshot.values) {
             self.parameters.update(name, |current| current.copy_from_slice(values))?;
         }
-        self.moments = snapshot.moments.clone();
+        self.states.clone_from(&snapshot.states);
+        self.averages.clone_from(&snapshot.averages);
         (self.steps, self.applied) = (snapshot.steps, snapshot.applied);
         Ok(())
     }

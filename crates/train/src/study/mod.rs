@@ -71,7 +71,7 @@ impl Training {
     }
 
     fn learner(&self, parameters: Parameters) -> Learner {
-        let optimizer = crate::AdamWConfig { weight_decay: self.weight_decay, ..Default::default() };
+        let optimizer = crate::OptimizerConfig { weight_decay: self.weight_decay, ..Default::default() };
         let activation = if self.bf16 { model::Activation::Bf16 } else { model::Activation::F32 };
         Learner::new(parameters, &optimizer).with_activation(activation)
     }

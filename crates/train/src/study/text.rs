@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::{self, END_OF_TEXT, Learned, Unit};
 use crate::{
-    AdamWConfig, Error, Example, Extent, FitOptions, Learner, Progress, Schedule, Shape, evaluate,
+    Error, Example, Extent, FitOptions, Learner, OptimizerConfig, Progress, Schedule, Shape, evaluate,
     fit_measured,
 };
 
@@ -150,7 +150,7 @@ pub fn text(
     let parameters = Parameters::random(&config, seed)?;
     let count = parameters.count();
     let activation = if options.bf16 { Activation::Bf16 } else { Activation::F32 };
-    let mut learner = Learner::new(parameters, &AdamWConfig::default()).with_activation(activation);
+    let mut learner = Learner::new(parameters, &OptimizerConfig::default()).with_activation(activation);
     // Windows are as long as the context; a step packs several.
     let examples = |texts: &[&str]| -> Vec<Example> {
         let whole: Vec<Example> = texts.iter().map(|text| example(&tokenizer, text)).collect();
@@ -169,6 +169,7 @@ pub fn text(
         schedule: Schedule { warmup: options.steps / 50, shape: Shape::Wsd { decay: 0.4, floor: 0.02 } },
         seed,
         evaluate_every: options.evaluate_every,
+        keep_best: false,
         checkpoint: Some(folder.join("state")),
         checkpoint_every: (options.steps / 10).max(1),
     };

@@ -1,8 +1,16 @@
-//! AdamW in place, and the norm of a gradient. Nothing here depends on the number of threads.
+//! AdamW in place, on moments of four bytes or one, the orthogonal step of Muon, and the norm of a gradient. Nothing
+//! here depends on the number of threads.
+
+mod eight_bit;
+mod orthogonal;
+
+pub use eight_bit::{BLOCK, Moments as Moments8bit, adamw_8bit};
+pub use orthogonal::orthogonalize;
 
 use crate::activation::PARALLEL;
 use crate::cpu::{self, Level};
 use crate::expect_len;
+use crate::gemm::{Operand, Precision, gemm};
 use crate::pool::{self, Outputs};
 use crate::simd::{Kernel, LANES, Simd, dispatch, padded, store_padded};
 
@@ -149,6 +157,20 @@ pub fn scale(x: &mut [f32], factor: f32) {
         let x = unsafe { x.range(part * PARALLEL, PARALLEL.min(count - part * PARALLEL)) };
         x.iter_mut().for_each(|x| *x *= factor);
     });
+}
+
+/// A matrix (`rows × columns`) seen from `rank` directions of its shorter side: P·G, or P·Gᵀ if it has more rows than
+/// columns; P is `rank × min(rows, columns)`, the product `rank × max(rows, columns)`.
+///
+/// # Panics
+/// When a length contradicts the shape.
+pub fn project(projection: &[f32], rank: usize, matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let (least, most) = (rows.min(columns), rows.max(columns));
+    let mut product = vec![0.0; rank * most];
+    let right = if rows > columns { Operand::transposed(matrix) } else { Operand::plain(matrix) };
+    let left = Operand::plain(projection);
+    gemm(rank, most, least, left, right, false, Precision::F32, &mut product);
+    product
 }
 
 /// Sum of squares of a chunk: short chains of f32, their sums in f64.

@@ -1,0 +1,78 @@
+//! What an optimizer remembers of one parameter.
+
+use model::optimizer::Moments8bit;
+
+use super::{Method, OptimizerConfig, is_hidden_matrix};
+
+/// Parameters with fewer numbers keep moments of four bytes: they cost nothing and are the delicate ones.
+const SMALL: usize = 4096;
+
+/// The memory of one parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum State {
+    /// Adam's two moments.
+    Moments { first: Vec<f32>, second: Vec<f32> },
+    /// The same in a byte each.
+    Bytes(Moments8bit),
+    /// Muon's.
+    Momentum(Vec<f32>),
+    /// Adam's moments of a projected gradient, and the length of the last step.
+    Projected { first: Vec<f32>, second: Vec<f32>, norm: Vec<f32> },
+}
+
+/// A part of a state as it is saved.
+pub(crate) enum Buffer<'a> {
+    F32(&'a mut [f32]),
+    U8(&'a mut [u8]),
+}
+
+impl State {
+    /// Before the first step.
+    pub(crate) fn new(config: &OptimizerConfig, name: &str, shape: &[usize]) -> Self {
+        let count = shape.iter().product();
+        let zeros = |count: usize| vec![0.0; count];
+        match config.method {
+            Method::Adamw8bit if count >= SMALL => Self::Bytes(Moments8bit::zeros(count)),
+            Method::Muon if is_hidden_matrix(name, shape) => Self::Momentum(zeros(count)),
+            Method::Apollo if is_hidden_matrix(name, shape) => {
+                let most = shape[0].max(shape[1]);
+                let projected = config.rank.min(shape[0].min(shape[1])) * most;
+                Self::Projected { first: zeros(projected), second: zeros(projected), norm: zeros(1) }
+            }
+            _ => Self::Moments { first: zeros(count), second: zeros(count) },
+        }
+    }
+
+    /// Its parts, by name, always in the same order.
+    pub(crate) fn buffers(&mut self) -> Vec<(&'static str, Buffer<'_>)> {
+        use Buffer::{F32, U8};
+        match self {
+            Self::Moments { first, second } => vec![("first", F32(first)), ("second", F32(second))],
+            Self::Bytes(moments) => vec![
+                ("first", U8(&mut moments.first)),
+                ("first_scales", F32(&mut moments.first_scales)),
+                ("root", U8(&mut moments.root)),
+                ("root_scales", F32(&mut moments.root_scales)),
+            ],
+            Self::Momentum(momentum) => vec![("momentum", F32(momentum))],
+            Self::Projected { first, second, norm } => {
+                vec![("first", F32(first)), ("second", F32(second)), ("norm", F32(norm))]
+            }
+        }
+    }
+
+    /// Bytes it takes for a parameter of this name and shape.
+    pub(crate) fn bytes(config: &OptimizerConfig, name: &str, shape: &[usize]) -> u64 {
+        let count = shape.iter().product::<usize>() as u64;
+        let blocks = count.div_ceil(model::optimizer::BLOCK as u64);
+        match config.method {
+            Method::Adamw8bit if count >= SMALL as u64 => 2 * count + 8 * blocks,
+            Method::Muon if is_hidden_matrix(name, shape) => 4 * count,
+            Method::Apollo if is_hidden_matrix(name, shape) => {
+                let (least, most) = (shape[0].min(shape[1]), shape[0].max(shape[1]));
+                8 * (config.rank.min(least) * most) as u64 + 4
+            }
+            _ => 8 * count,
+        }
+    }
+}
