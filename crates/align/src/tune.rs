@@ -1,5 +1,7 @@
 //! Alignment of a model: supervised tuning on the chosen answers, then preference optimization, under a monitor.
 
+use std::path::Path;
+
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use model::template::ChatTemplate;
 use model::tokenizer::Tokenizer;
@@ -106,6 +108,9 @@ pub struct Options {
     pub ordinary_english: usize,
     /// The same in Chinese.
     pub ordinary_chinese: usize,
+    /// Trained weights to begin with (a file that [`Parameters::save`](model::Parameters::save) wrote); empty for
+    /// none. The first model, whose answers and general text count, is still the one without them.
+    pub start: String,
     /// One in this many supervised examples begins with the opening of a compliant answer that is not learned: the
     /// refusal (or the answer) has to come after it too. 0 leaves them out.
     pub recovery_every: usize,
@@ -137,6 +142,7 @@ impl Default for Options {
             own_tokens: 8,
             ordinary_english: 0,
             ordinary_chinese: 0,
+            start: String::new(),
             recovery_every: 12,
             opening_weight: 4.0,
             harmless_weight: 1.0,
@@ -246,6 +252,9 @@ pub fn align(
     score(&first, &mut anchors.iter_mut().collect::<Vec<_>>(), options.run_tokens)?;
     drop(first);
     let own = own::own_answers(&learner.parameters().freeze(Activation::Int8)?, &writing, options)?;
+    if !options.start.is_empty() {
+        learner.load_weights(Path::new(&options.start))?;
+    }
     let mut trainer = Trainer::new(learner, options, anchors);
     let mut summary = Summary {
         options: options.clone(),

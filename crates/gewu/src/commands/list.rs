@@ -22,6 +22,8 @@ enum What {
     Readers,
     Types,
     Families,
+    Optimizers,
+    Shapes,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -73,6 +75,14 @@ fn rows(what: What) -> Result<Vec<(String, String)>> {
             .iter()
             .map(|reader| row(reader.name, &format!("{} ({})", reader.about, reader.endings.join(", "))))
             .collect(),
+        What::Optimizers => train::METHODS.iter().map(|method| row(method.name, method.about)).collect(),
+        What::Shapes => train::plan::Shape::names()
+            .into_iter()
+            .map(|name| {
+                let billions = train::plan::Shape::named(name)?.parameters() as f64 / 1e9;
+                Ok(row(name, &format!("{billions:.3} · 10⁹ parameters; for `gewu train --plan --shape`")))
+            })
+            .collect::<Result<_>>()?,
         What::Types => model::convert::TYPES
             .iter()
             .map(|(format, _)| row(format.name(), "can be written by convert"))

@@ -72,6 +72,9 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
         None => kernels::gemm::peak(kernels::gemm::Precision::BF16) / 1e9 * REACHED,
     };
     let Planned { length, batch, devices, rank, .. } = *planned;
+    if [length, batch, devices, rank].contains(&0) {
+        return Err(bad_input("--length, --batch, --devices and --rank must be at least 1"));
+    }
     let mut rows = Vec::new();
     for (tuned, method, recompute) in ways() {
         let optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };

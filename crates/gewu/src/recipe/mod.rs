@@ -74,6 +74,8 @@ pub(crate) struct Tuning {
     pub(crate) rank: usize,
     /// The update is scaled by `alpha / rank`.
     pub(crate) alpha: f32,
+    /// By `alpha / √rank` instead (rsLoRA).
+    pub(crate) rank_stabilized: bool,
     /// Peak learning rate.
     pub(crate) rate: f32,
     /// Times through the examples.
@@ -94,6 +96,8 @@ pub(crate) struct Tuning {
     pub(crate) recompute: bool,
     /// Steps between two measurements of the held-out loss; 0 measures only at the end.
     pub(crate) evaluate_every: usize,
+    /// A step whose gradient norm is so many times the median of the last ones is left out; 0 leaves none out.
+    pub(crate) spike: f32,
     /// The weights with the lowest held-out loss are kept instead of the last.
     pub(crate) keep_best: bool,
 }
@@ -250,6 +254,7 @@ impl Default for Tuning {
         Self {
             rank: 16,
             alpha: 32.0,
+            rank_stabilized: false,
             rate: 1e-3,
             epochs: 2,
             run_tokens: 512,
@@ -260,6 +265,7 @@ impl Default for Tuning {
             schedule: Schedule { warmup: 5, shape: Shape::Cosine { floor: 0.1 } },
             recompute: false,
             evaluate_every: 0,
+            spike: 0.0,
             keep_best: false,
         }
     }

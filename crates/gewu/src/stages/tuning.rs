@@ -55,7 +55,10 @@ pub(super) fn tune(
 ) -> Result<Tuned> {
     let train = match settings.rank {
         0 => Train::Everything,
-        rank => Train::LowRank(LowRank { rank, alpha: settings.alpha, ..LowRank::default() }),
+        rank => {
+            let Tuning { alpha, rank_stabilized, .. } = *settings;
+            Train::LowRank(LowRank { rank, alpha, rank_stabilized, ..LowRank::default() })
+        }
     };
     let parameters = Parameters::open(checkpoint, &train, seed)?;
     let trained = parameters.trainable_count();
@@ -72,11 +75,11 @@ pub(super) fn tune(
         schedule: settings.schedule.clone(),
         recompute: settings.recompute,
         evaluate_every: settings.evaluate_every,
+        spike: settings.spike,
         keep_best: settings.keep_best,
         seed,
         checkpoint: Some(stage.checkpoint.to_owned()),
         checkpoint_every: 20,
-        ..FitOptions::default()
     };
     let cost = train::speed::operations(learner.parameters(), settings.run_tokens);
     let mut progress = progress::training("train", Some(cost));

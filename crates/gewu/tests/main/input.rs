@@ -112,3 +112,25 @@ fn a_full_disk_leaves_nothing_that_looks_finished() {
     let (code, _, error) = outcome(&output);
     assert!(code == 1 && !error.contains("panicked") && !finished, "{code}, finished {finished}: {error}");
 }
+
+#[test]
+fn a_plan_says_what_training_needs_and_nothing_is_trained() {
+    let home = tempfile::tempdir().unwrap();
+    let plan = ["train", "--plan", "--shape", "qwen2.5-7b", "--gflops", "100", "--memory", "24", "--json"];
+    let plan: serde_json::Value = serde_json::from_str(&succeeds(gewu(home.path()).args(plan))).unwrap();
+    let ways = plan["ways"].as_array().unwrap();
+    let way = |tuned: &str, recompute: bool| {
+        ways.iter().find(|way| way["tuned"] == tuned && way["recompute"] == recompute).unwrap()
+    };
+    assert_eq!(way("full", true)["fits"], false);
+    assert_eq!(way("qlora", true)["fits"], true);
+    assert!(way("qlora", true)["bytes"]["peak"].as_u64() < way("qlora", false)["bytes"]["peak"].as_u64());
+    assert!(way("full", true)["step_seconds"].as_f64().unwrap() > 100.0);
+    let table = succeeds(gewu(home.path()).args(["train", "--plan", "--shape", "gpt-5m", "--gflops", "100"]));
+    assert!(table.contains("adamw_8bit") && table.contains("recomputing"), "{table}");
+    fails(gewu(home.path()).args(["train", "--plan", "--shape", "gpt-9"]), 2, "qwen3-235b-a22b");
+    fails(gewu(home.path()).args(["train", "--shape", "gpt-5m"]), 2, "--plan");
+    fails(gewu(home.path()).args(["train", "--plan", "--shape", "tiny", "--batch", "0"]), 2, "at least 1");
+    let optimizers = succeeds(gewu(home.path()).args(["list", "optimizers"]));
+    assert!(["adamw", "adamw_8bit", "muon", "apollo"].iter().all(|name| optimizers.contains(name)));
+}

@@ -38,8 +38,11 @@ pub enum Train {
 pub struct LowRank {
     /// Rows of A and columns of B.
     pub rank: usize,
-    /// Strength of the change, times `rank`.
+    /// Strength of the change, times `rank` (or its root).
     pub alpha: f32,
+    /// The change is scaled by `alpha / √rank` instead of `alpha / rank`, so that it does not shrink with the rank
+    /// (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732).
+    pub rank_stabilized: bool,
     /// Which matrices of every block: `query`, `key`, `value`, `output`, `gate`, `up`, `down`.
     pub targets: Vec<String>,
     /// Only blocks from this one on are changed; backward ends there.
@@ -50,7 +53,7 @@ impl Default for LowRank {
     /// Rank 16, alpha 32, all seven matrices of all blocks.
     fn default() -> Self {
         let targets = TARGETS.iter().map(|name| name.to_string()).collect();
-        Self { rank: 16, alpha: 32.0, targets, first_block: 0 }
+        Self { rank: 16, alpha: 32.0, rank_stabilized: false, targets, first_block: 0 }
     }
 }
 
@@ -89,8 +92,10 @@ impl LowRank {
             && self.targets.iter().any(|target| target == part)
     }
 
-    fn scale(&self) -> f32 {
-        self.alpha / self.rank as f32
+    /// What the product B·A is multiplied by.
+    pub fn scale(&self) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
     }
 }
 

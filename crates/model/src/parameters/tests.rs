@@ -293,3 +293,9 @@ fn backward_by_block_equals_the_ordinary_one() {
         }
     }
 }
+
+#[test]
+fn a_stabilized_scale_goes_by_the_root_of_the_rank() {
+    let plain = LowRank { rank: 16, alpha: 32.0, ..LowRank::default() };
+    assert_eq!((plain.scale(), LowRank { rank_stabilized: true, ..plain }.scale()), (2.0, 8.0));
+}

@@ -216,7 +216,7 @@ pub fn parameter_changes(
             return Err(Error::Request(format!("`{changed}` is no matrix: {:?}", before.shape)));
         };
         let (a, b) = (values(name)?, values(&format!("{changed}.low_rank_b"))?);
-        let scale = settings.alpha / settings.rank as f32;
+        let scale = settings.scale();
         changes.push(low_rank_change(changed, [rows, columns], &before.to_f32()?, [&a, &b], scale)?);
     }
     require(!changes.is_empty(), || "nothing is trained, so nothing changed".into())?;

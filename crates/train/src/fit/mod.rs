@@ -48,6 +48,10 @@ pub struct FitOptions {
     pub seed: u64,
     /// Steps between two measurements of the held-out loss; 0 measures only at the end.
     pub evaluate_every: usize,
+    /// A step whose gradient norm is more than so many times the median of the last fifty is left out; 0 leaves
+    /// none out. One bad batch can undo hours, one left out costs nothing.
+    #[serde(default)]
+    pub spike: f32,
     /// The weights with the lowest held-out loss are those that remain; needs `checkpoint`.
     #[serde(default)]
     pub keep_best: bool,
@@ -68,6 +72,7 @@ impl Default for FitOptions {
             schedule: Schedule::default(),
             seed: 0,
             evaluate_every: 0,
+            spike: 0.0,
             keep_best: false,
             checkpoint: None,
             checkpoint_every: 100,
@@ -88,7 +93,7 @@ pub struct Progress {
     pub rate: f32,
     /// Global norm of its gradients before clipping.
     pub gradient_norm: f32,
-    /// The step was skipped because something was not finite.
+    /// The step was left out because something was not finite or its gradient too large.
     pub skipped: bool,
     /// Tokens read since the training began.
     pub tokens: u64,
@@ -107,7 +112,7 @@ pub struct Summary {
     pub tokens: u64,
     /// Tokens that counted.
     pub scored: u64,
-    /// Steps skipped because something was not finite.
+    /// Steps left out because something was not finite or a gradient too large.
     pub skipped: usize,
     /// Loss of every step.
     pub losses: Vec<f32>,
@@ -133,6 +138,23 @@ impl Summary {
         let lower = |best: (usize, f32), at: &(usize, f32)| if at.1 < best.1 { *at } else { best };
         let first = self.held_out.first()?;
         Some(self.held_out.iter().fold(*first, lower))
+    }
+}
+
+/// Steps whose gradient norms say what is usual.
+const RECENT: usize = 50;
+
+impl Summary {
+    /// The gradient norm above which a step is left out; infinite while too few are known.
+    fn norm_limit(&self, spike: f32) -> f64 {
+        let from = self.gradient_norms.len().saturating_sub(RECENT);
+        let mut recent: Vec<f32> =
+            self.gradient_norms[from..].iter().copied().filter(|n| n.is_finite()).collect();
+        if spike <= 0.0 || recent.len() < RECENT / 2 {
+            return f64::INFINITY;
+        }
+        recent.sort_by(f32::total_cmp);
+        f64::from(spike) * f64::from(recent[recent.len() / 2])
     }
 }
 
@@ -233,6 +255,7 @@ fn fit_all(
         // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
         let parts = options.micro_batches + usize::from(held.is_some());
         let share = parts as f32 / scored.max(1) as f32;
+        learner.skip_above(summary.norm_limit(options.spike));
         let report = match options.recompute {
             true => learner.step_by_block(rate, &runs, share)?,
             false => learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
@@ -308,6 +331,7 @@ impl FitOptions {
         let wrong = [
             (self.run_tokens < 2, "run_tokens must be at least 2"),
             (self.micro_batches == 0, "micro_batches must be at least 1"),
+            (!(self.spike.is_finite() && self.spike >= 0.0), "spike must be a number of at least 0"),
             (self.keep_best && self.checkpoint.is_none(), "keep_best needs a checkpoint folder"),
             (!(self.rate.is_finite() && self.rate >= 0.0), "rate must be a number of at least 0"),
         ];

@@ -38,6 +38,7 @@ fn options(folder: Option<&Path>) -> FitOptions {
         schedule: Schedule { warmup: 2, ..Schedule::default() },
         seed: 4,
         evaluate_every: 4,
+        spike: 0.0,
         keep_best: false,
         checkpoint: folder.map(Path::to_path_buf),
         checkpoint_every: 2,
@@ -350,4 +351,26 @@ fn the_best_weights_remain() {
     assert_eq!(kept, loss);
     let error = FitOptions { checkpoint: None, ..options }.check().unwrap_err();
     assert!(error.to_string().contains("keep_best"), "{error}");
+}
+
+#[test]
+fn a_spike_is_left_out() {
+    let mut learner = learner(1);
+    let batch = Batch::new(&examples(4, 5));
+    let mut summary = Summary::default();
+    let step = |learner: &mut Learner, scale: f32, summary: &mut Summary| {
+        learner.skip_above(summary.norm_limit(5.0));
+        let report = learner.step(1e-3, 1, &mut |t, _| Ok(batch.losses(t)?.mean() * scale)).unwrap();
+        summary.gradient_norms.push(report.gradient_norm);
+        report.skipped
+    };
+    // Nothing is known yet: even a large one counts.
+    assert!(!step(&mut learner, 20.0, &mut summary));
+    for _ in 0..RECENT / 2 {
+        assert!(!step(&mut learner, 1.0, &mut summary));
+    }
+    let before = bits(&learner);
+    assert!(step(&mut learner, 100.0, &mut summary) && bits(&learner) == before);
+    assert!(!step(&mut learner, 1.0, &mut summary) && bits(&learner) != before);
+    assert_eq!(summary.norm_limit(0.0), f64::INFINITY);
 }

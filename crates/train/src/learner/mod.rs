@@ -5,6 +5,7 @@ mod architectures;
 mod folder;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::tensor::Tensor;
 use model::optimizer::global_norm;
@@ -24,6 +25,8 @@ pub struct Learner {
     averages: Vec<Vec<f32>>,
     steps: u64,
     applied: u64,
+    /// A step with a larger gradient norm is left out.
+    norm_limit: f64,
     /// Why the state before the newest was taken up.
     recovered: Option<String>,
 }
@@ -37,7 +40,7 @@ pub struct StepReport {
     pub loss: f32,
     /// Global norm of the averaged gradients, before clipping.
     pub gradient_norm: f32,
-    /// The loss or the norm was not finite: nothing was changed.
+    /// The loss or the norm was not finite, or the norm too large ([`Learner::skip_above`]): nothing was changed.
     pub skipped: bool,
 }
 
@@ -64,7 +67,17 @@ impl Learner {
         };
         let optimizer = optimizer.clone();
         let (activation, recovered) = (Activation::F32, None);
-        Self { parameters, optimizer, activation, states, averages, steps: 0, applied: 0, recovered }
+        Self {
+            parameters,
+            optimizer,
+            activation,
+            states,
+            averages,
+            steps: 0,
+            applied: 0,
+            norm_limit: f64::INFINITY,
+            recovered,
+        }
     }
 
     /// How the linear operations of the following steps treat their input: f32, or the faster bf16.
@@ -94,6 +107,11 @@ impl Learner {
         &self.optimizer
     }
 
+    /// From now on a step whose gradient norm is above `limit` changes nothing but the count of steps.
+    pub fn skip_above(&mut self, limit: f64) {
+        self.norm_limit = limit;
+    }
+
     /// Steps so far, skipped ones included.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -103,7 +121,7 @@ impl Learner {
     ///
     /// # Errors
     /// The file is of another model; nothing is changed then.
-    pub(crate) fn load_weights(&mut self, path: &std::path::Path) -> Result<(), Error> {
+    pub fn load_weights(&mut self, path: &Path) -> Result<(), Error> {
         Ok(self.parameters.load(path)?)
     }
 
@@ -198,7 +216,7 @@ impl Learner {
         drop(timer);
         let loss = (total * share) as f32;
         self.steps += 1;
-        let skipped = !(loss.is_finite() && norm.is_finite());
+        let skipped = !(loss.is_finite() && norm.is_finite() && norm <= self.norm_limit);
         if !skipped {
             self.applied += 1;
             let clip = self.optimizer.clip_norm.map_or(f64::INFINITY, f64::from);

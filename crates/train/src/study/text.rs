@@ -169,6 +169,7 @@ pub fn text(
         schedule: Schedule { warmup: options.steps / 50, shape: Shape::Wsd { decay: 0.4, floor: 0.02 } },
         seed,
         evaluate_every: options.evaluate_every,
+        spike: 0.0,
         keep_best: false,
         checkpoint: Some(folder.join("state")),
         checkpoint_every: (options.steps / 10).max(1),
