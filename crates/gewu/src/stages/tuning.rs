@@ -6,6 +6,7 @@ use model::{Activation, Checkpoint, LowRank, Parameters, Train};
 use serde_json::{Value, json};
 use train::{Anchor, Example, Extent, FitOptions, Learner, OptimizerConfig, Summary};
 
+use crate::failure::bad_input;
 use crate::progress;
 use crate::recipe::Tuning;
 
@@ -60,6 +61,11 @@ pub(super) fn tune(
             Train::LowRank(LowRank { rank, alpha, rank_stabilized, ..LowRank::default() })
         }
     };
+    if settings.keep_best && settings.optimizer.average > 0.0 {
+        return Err(bad_input(
+            "tuning: keep_best and optimizer.average both choose the weights that remain; set one of them",
+        ));
+    }
     let parameters = Parameters::open(checkpoint, &train, seed)?;
     let trained = parameters.trainable_count();
     // A low-rank update is small by construction; decay would only pull it back.
