@@ -1,8 +1,8 @@
 //! A guard while serving: judges the request from the model's own hidden states and from its letters, and the
 //! response while it is written.
 //!
-//! The probe is a logistic regression on a middle block's residual stream, which the prefill computes anyway: a hook
-//! reads it, so a judgment costs one dot product (linear probes as in Alain and Bengio 2016). Character n-grams and a
+//! The probe is a logistic regression on residual streams of the middle, which the prefill computes anyway: hooks
+//! read them, so a judgment costs one dot product (linear probes as in Alain and Bengio 2016). Character n-grams and a
 //! list of phrases stand beside it. How much each counts is learned from scores on topics each was not fitted on.
 //!
 //! It is fitted on the trained split of the preference set, and on ordinary requests of any length (questions of the

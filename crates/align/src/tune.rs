@@ -180,6 +180,9 @@ impl Options {
             let weight = self.harmless_weight;
             return Err(Error::Invalid(format!("align: harmless_weight {weight} must be a number above 0")));
         }
+        if !self.start.is_empty() && !Path::new(&self.start).is_file() {
+            return Err(Error::Invalid(format!("align: there is no file `{}` to start from", self.start)));
+        }
         let Loss { beta, label_noise, .. } = self.loss;
         if !(beta.is_finite() && beta > 0.0 && (0.0..0.5).contains(&label_noise)) {
             return Err(Error::Invalid(format!(

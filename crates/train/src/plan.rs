@@ -4,7 +4,7 @@
 //! optimizer state, all activations. When it ends: weights, state, all gradients, one block's work. The sizes of
 //! activations were measured on this implementation (BENCHMARKS, "Planner"); with other implementations they differ.
 
-use model::config::Config;
+use model::config::{ChannelKind, Config};
 use model::mixers::MixerKind;
 use serde::Serialize;
 
@@ -76,11 +76,17 @@ impl Shape {
     /// The shape of a configuration.
     ///
     /// # Errors
-    /// It has mixers whose activations nobody measured yet.
+    /// It has mixers or channels whose activations nobody measured yet.
     pub fn of(name: &str, config: &Config) -> Result<Self, Error> {
         if let Some(kind) = config.layers.iter().find(|kind| *kind != MixerKind::Attention) {
             return Err(Error::Request(format!(
                 "`{name}` has {kind:?} blocks; the planner knows attention blocks only"
+            )));
+        }
+        if config.channel.kind != ChannelKind::Swiglu {
+            return Err(Error::Request(format!(
+                "`{name}` has {:?} channels; the planner knows SwiGLU only",
+                config.channel.kind
             )));
         }
         Ok(Self {
@@ -221,7 +227,7 @@ pub fn plan(shape: &Shape, setting: &Setting) -> Result<Plan, Error> {
     };
     let low_rank = if full { 0.0 } else { 4.0 * trained as f64 };
     let (weights, gradients) = (frozen + low_rank, 4.0 * trained as f64);
-    let tokens = length as f64 * (batch as f64 / devices as f64).max(1.0);
+    let tokens = (length * batch.div_ceil(devices)) as f64;
     let attention = 2.0 * shape.queries as f64 + 2.0 * shape.keys as f64;
     let channel = (shape.hidden * shape.active) as f64;
     let streams = STREAMS[usize::from(!full)];
@@ -240,10 +246,12 @@ pub fn plan(shape: &Shape, setting: &Setting) -> Result<Plan, Error> {
     let begin = held + (head / share) + activations;
     let end = held + (gradients + second) / share + block + work;
     let operations = {
-        let products = shape.active_parameters() as f64;
-        let passes = if full { 6.0 } else { 4.0 } + if recompute { 2.0 } else { 0.0 };
-        let scores = passes * layers * length as f64 * shape.queries as f64;
-        (passes * products + scores) * length as f64 * batch as f64 / share
+        let (head, again) = (shape.embedding() as f64, if recompute { 2.0 } else { 0.0 });
+        let blocks = shape.active_parameters() as f64 - head;
+        // A frozen matrix has no gradient of its own; the backward pass of attention is whole either way.
+        let passes = if full { 6.0 } else { 4.0 };
+        let scores = (6.0 + again) * layers * length as f64 * shape.queries as f64;
+        (passes * head + (passes + again) * blocks + scores) * tokens
     };
     Ok(Plan {
         trained,
@@ -262,7 +270,8 @@ fn optimized(shape: &Shape, setting: &Setting) -> (u64, u64) {
     let (mut trained, mut state) = (0u64, 0u64);
     let mut count = |name: &str, shape: &[usize], times: u64| {
         trained += times * shape.iter().product::<usize>() as u64;
-        state += times * State::bytes(optimizer, name, shape);
+        let average = if optimizer.average > 0.0 { 4 * shape.iter().product::<usize>() as u64 } else { 0 };
+        state += times * (State::bytes(optimizer, name, shape) + average);
     };
     for (name, rows, columns, all, _) in shape.matrices() {
         let times = (shape.layers * all) as u64;

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     settings: Settings,
     /// Only say what training needs: peak memory and time of a step, for every way to train
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["docs", "out", "full", "seed", "set"])]
     plan: bool,
     #[command(flatten)]
     planned: Planned,
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "With --plan")]
 struct Planned {
     /// A known shape (tiny … qwen3-235b-a22b) or a configuration (.json, .toml); without it, --model counts
-    #[arg(long, value_name = "SHAPE", requires = "plan")]
+    #[arg(long, value_name = "SHAPE", requires = "plan", conflicts_with = "model")]
     shape: Option<String>,
     /// Tokens of a sequence
     #[arg(long, value_name = "N", default_value_t = 512, requires = "plan")]
@@ -65,6 +65,9 @@ const REACHED: f64 = 0.65;
 
 fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
     let (shape, frozen) = shape(planned.shape.as_deref(), model)?;
+    if planned.memory.is_some_and(|gigabytes| !(gigabytes.is_finite() && gigabytes > 0.0)) {
+        return Err(bad_input("--memory must be a number above 0"));
+    }
     let memory = planned.memory.map(|gigabytes| gigabytes * 1e9).or_else(total_memory);
     let gflops = match planned.gflops {
         Some(gflops) if gflops > 0.0 => gflops,

@@ -17,6 +17,12 @@ fn overlay_at(base: &mut Table, top: Table, prefix: &str) -> Result<(), String> 
             return Err(format!("unknown key `{path}`; nearest: {}", known.join(", ")));
         };
         match (place, value) {
+            // The keys of a shape go by its kind; whether they fit is seen when the recipe is read.
+            (place @ Value::Table(_), Value::Table(value))
+                if path.ends_with("schedule.shape") && value.contains_key("kind") =>
+            {
+                *place = Value::Table(value);
+            }
             (Value::Table(inner), Value::Table(value)) => overlay_at(inner, value, &format!("{path}."))?,
             (Value::Table(_), _) => return Err(format!("`{path}` is a table, not a single value")),
             (place, value) => *place = fitting(place, value, &path)?,

@@ -249,6 +249,20 @@ impl Default for Recipe {
     }
 }
 
+impl Tuning {
+    /// What cannot work, before anything is trained.
+    fn check(&self) -> Result<(), String> {
+        self.optimizer.validate().map_err(|error| error.to_string())?;
+        match self.keep_best {
+            true if self.optimizer.average > 0.0 => {
+                Err("keep_best and optimizer.average both choose the weights that remain; set one".into())
+            }
+            true if self.evaluate_every == 0 => Err("keep_best needs evaluate_every".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Self {
@@ -428,6 +442,18 @@ impl Recipe {
             }
         }
         crate::stages::check_order(&self.stages).or_else(fail)?;
+        for (key, tuning) in [("specialize", &self.specialize.tuning), ("train", &self.train.tuning)] {
+            if let Err(problem) = tuning.check() {
+                return fail(format!("{key}.tuning: {problem}"));
+            }
+        }
+        let specialize = &self.specialize.tuning;
+        if specialize.keep_best || (specialize.recompute && specialize.anchor > 0.0) {
+            return fail(
+                "specialize.tuning: keep_best has nothing held out there, and recompute needs anchor = 0"
+                    .into(),
+            );
+        }
         let plain = self.name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
         if self.name.is_empty() || !plain {
             return fail(format!(

@@ -57,3 +57,20 @@ fn mistakes_are_named() {
     let message = Recipe::load("lifecycle", &Overrides::default()).unwrap_err().to_string();
     assert!(message.contains("life-cycle"), "{message}");
 }
+
+#[test]
+fn a_schedule_changes_its_shape_as_a_whole() {
+    let load = |set: &str| {
+        let set = [set.to_owned()];
+        Recipe::load("train", &Overrides { set: &set, ..Overrides::default() })
+    };
+    let recipe = load("train.tuning.schedule.shape={kind=\"wsd\", decay=0.2, floor=0.0}").unwrap();
+    assert_eq!(recipe.train.tuning.schedule.shape, Shape::Wsd { decay: 0.2, floor: 0.0 });
+    assert!(load("train.tuning.schedule.shape={kind=\"wsd\"}").is_err());
+    let recipe = load("train.tuning.optimizer.method=muon").unwrap();
+    assert_eq!(recipe.train.tuning.optimizer.method, train::Method::Muon);
+    let error = load("train.tuning.optimizer.momentum=1.0").unwrap_err();
+    assert!(error.to_string().contains("momentum"), "{error}");
+    let error = load("train.tuning.keep_best=true").unwrap_err();
+    assert!(error.to_string().contains("evaluate_every"), "{error}");
+}

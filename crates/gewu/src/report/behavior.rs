@@ -1,7 +1,7 @@
 //! The part of the page about alignment: refusals and attacks before and after, the training's course.
 
 use maud::{Markup, html};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::learning::{loss, perplexity};
 use super::page::{both, number, text};
@@ -55,7 +55,7 @@ pub(super) fn section(part: &Value) -> Markup {
                 @for phase in &phases {
                     p { (text(&phase["phase"])) ": " (number(&phase["items"])) " " (both("items", "条")) ", "
                         (number(&phase["trained_tokens"])) " " (both("tokens", "个词元")) }
-                    (loss(&series(phase, "loss")))
+                    (loss(&json!({ "losses": series(phase, "loss"), "gradient_norms": series(phase, "gradient_norm") })))
                     (margins(phase))
                 }
                 @let events = part["training"]["events"].as_array().cloned().unwrap_or_default();

@@ -6,7 +6,6 @@ use model::{Activation, Checkpoint, LowRank, Parameters, Train};
 use serde_json::{Value, json};
 use train::{Anchor, Example, Extent, FitOptions, Learner, OptimizerConfig, Summary};
 
-use crate::failure::bad_input;
 use crate::progress;
 use crate::recipe::Tuning;
 
@@ -61,16 +60,14 @@ pub(super) fn tune(
             Train::LowRank(LowRank { rank, alpha, rank_stabilized, ..LowRank::default() })
         }
     };
-    if settings.keep_best && settings.optimizer.average > 0.0 {
-        return Err(bad_input(
-            "tuning: keep_best and optimizer.average both choose the weights that remain; set one of them",
-        ));
-    }
     let parameters = Parameters::open(checkpoint, &train, seed)?;
     let trained = parameters.trainable_count();
     // A low-rank update is small by construction; decay would only pull it back.
     let weight_decay = if settings.rank == 0 { settings.optimizer.weight_decay } else { 0.0 };
-    let optimizer = OptimizerConfig { weight_decay, ..settings.optimizer.clone() };
+    let mut optimizer = OptimizerConfig { weight_decay, ..settings.optimizer.clone() };
+    if settings.rank > 0 {
+        optimizer.groups.iter_mut().for_each(|group| group.weight_decay = None);
+    }
     let activation = if settings.bf16 { Activation::Bf16 } else { Activation::F32 };
     let mut learner = Learner::new(parameters, &optimizer).with_activation(activation);
     let options = FitOptions {
@@ -91,7 +88,15 @@ pub(super) fn tune(
     let mut progress = progress::training("train", Some(cost));
     let anchor = Anchor { examples: general, weight: settings.anchor, per_step: ANCHORS };
     let summary = train::fit_anchored(&mut learner, examples, held_out, &anchor, &options, &mut progress)?;
-    learner.take_averages()?;
+    let mut summary = summary;
+    if settings.optimizer.average > 0.0 && summary.finished {
+        learner.take_averages()?;
+        // What was measured at the end were the last weights; this is what remains.
+        if !held_out.is_empty() {
+            let loss = train::evaluate(&learner, held_out, settings.run_tokens)?.mean() as f32;
+            summary.held_out.push((summary.steps, loss));
+        }
+    }
     Ok(Tuned { parameters: learner.into_parameters(), trained, summary, kept: 1.0 })
 }
 

@@ -5,7 +5,7 @@ mod eight_bit;
 mod orthogonal;
 
 pub use eight_bit::{BLOCK, Moments as Moments8bit, adamw_8bit};
-pub use orthogonal::orthogonalize;
+pub use orthogonal::{blend, orthogonalize};
 
 use crate::activation::PARALLEL;
 use crate::cpu::{self, Level};

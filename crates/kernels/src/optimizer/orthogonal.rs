@@ -57,8 +57,12 @@ pub(super) fn orthogonalize_in(
 }
 
 /// x · a + y · b, in place of x.
-fn blend(x: &mut [f32], a: f32, y: &[f32], b: f32) {
+///
+/// # Panics
+/// When the lengths differ.
+pub fn blend(x: &mut [f32], a: f32, y: &[f32], b: f32) {
     let count = x.len();
+    crate::expect_len("blend", y.len(), count);
     let x = Outputs::new(x);
     pool::run(count.div_ceil(PARALLEL), &|part| {
         let (at, len) = (part * PARALLEL, PARALLEL.min(count - part * PARALLEL));

@@ -2,6 +2,7 @@
 
 mod anchor;
 mod batch;
+mod summary;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use anchor::Anchor;
 pub use batch::{Batch, Sequence};
+pub use summary::Summary;
 
 use anchor::Held;
 
@@ -101,63 +103,6 @@ pub struct Progress {
     pub held_out: Option<f32>,
 }
 
-/// What a training did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Steps done.
-    pub steps: usize,
-    /// Whether all steps were done; otherwise the caller stopped it.
-    pub finished: bool,
-    /// Tokens read.
-    pub tokens: u64,
-    /// Tokens that counted.
-    pub scored: u64,
-    /// Steps left out because something was not finite or a gradient too large.
-    pub skipped: usize,
-    /// Loss of every step.
-    pub losses: Vec<f32>,
-    /// Global norm of the gradients of every step, before clipping.
-    #[serde(default)]
-    pub gradient_norms: Vec<f32>,
-    /// Held-out loss, with the number of steps before it.
-    pub held_out: Vec<(usize, f32)>,
-    /// Saved states that were found damaged, and what was wrong; the training went on from the one before.
-    #[serde(default)]
-    pub recovered: Vec<String>,
-}
-
-impl Summary {
-    /// Mean loss of the last `count` steps.
-    pub fn recent(&self, count: usize) -> f32 {
-        let last = &self.losses[self.losses.len().saturating_sub(count)..];
-        last.iter().sum::<f32>() / last.len().max(1) as f32
-    }
-
-    /// The lowest held-out loss, the first of equal ones, with the number of steps before it.
-    pub fn best(&self) -> Option<(usize, f32)> {
-        let lower = |best: (usize, f32), at: &(usize, f32)| if at.1 < best.1 { *at } else { best };
-        let first = self.held_out.first()?;
-        Some(self.held_out.iter().fold(*first, lower))
-    }
-}
-
-/// Steps whose gradient norms say what is usual.
-const RECENT: usize = 50;
-
-impl Summary {
-    /// The gradient norm above which a step is left out; infinite while too few are known.
-    fn norm_limit(&self, spike: f32) -> f64 {
-        let from = self.gradient_norms.len().saturating_sub(RECENT);
-        let mut recent: Vec<f32> =
-            self.gradient_norms[from..].iter().copied().filter(|n| n.is_finite()).collect();
-        if spike <= 0.0 || recent.len() < RECENT / 2 {
-            return f64::INFINITY;
-        }
-        recent.sort_by(f32::total_cmp);
-        f64::from(spike) * f64::from(recent[recent.len() / 2])
-    }
-}
-
 /// The file of the best weights in the checkpoint's folder.
 const BEST: &str = "best.safetensors";
 
@@ -223,6 +168,9 @@ fn fit_all(
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Summary, Error> {
     options.check()?;
+    if options.keep_best && held_out.is_empty() {
+        return Err(Error::Request("training options: keep_best needs held-out examples".into()));
+    }
     let mut fingerprint = fingerprint(learner, examples, held_out, options)?;
     if let Some(Anchor { examples, weight, per_step }) = anchor {
         let texts = format!("{:?}", examples.iter().map(|example| &example.tokens).collect::<Vec<_>>());
@@ -331,7 +279,11 @@ impl FitOptions {
         let wrong = [
             (self.run_tokens < 2, "run_tokens must be at least 2"),
             (self.micro_batches == 0, "micro_batches must be at least 1"),
-            (!(self.spike.is_finite() && self.spike >= 0.0), "spike must be a number of at least 0"),
+            (
+                !(self.spike == 0.0 || self.spike.is_finite() && self.spike > 1.0),
+                "spike must be 0 or above 1",
+            ),
+            (self.keep_best && self.evaluate_every == 0, "keep_best needs evaluate_every"),
             (self.keep_best && self.checkpoint.is_none(), "keep_best needs a checkpoint folder"),
             (!(self.rate.is_finite() && self.rate >= 0.0), "rate must be a number of at least 0"),
         ];

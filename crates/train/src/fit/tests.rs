@@ -366,11 +366,40 @@ fn a_spike_is_left_out() {
     };
     // Nothing is known yet: even a large one counts.
     assert!(!step(&mut learner, 20.0, &mut summary));
-    for _ in 0..RECENT / 2 {
+    for _ in 0..summary::RECENT / 2 {
         assert!(!step(&mut learner, 1.0, &mut summary));
     }
     let before = bits(&learner);
     assert!(step(&mut learner, 100.0, &mut summary) && bits(&learner) == before);
     assert!(!step(&mut learner, 1.0, &mut summary) && bits(&learner) != before);
     assert_eq!(summary.norm_limit(0.0), f64::INFINITY);
+}
+
+#[test]
+fn a_summary_with_a_number_that_is_none_is_read_again() {
+    let summary = Summary {
+        losses: vec![1.0, f32::NAN],
+        gradient_norms: vec![f32::INFINITY],
+        held_out: vec![(1, f32::NAN), (2, 0.5)],
+        ..Summary::default()
+    };
+    let text = serde_json::to_string(&summary).unwrap();
+    let read: Summary = serde_json::from_str(&text).unwrap();
+    assert!(read.losses[0] == 1.0 && read.losses[1].is_nan() && read.gradient_norms[0].is_nan());
+    assert_eq!((read.best(), summary.best()), (Some((2, 0.5)), Some((2, 0.5))));
+}
+
+#[test]
+fn a_bound_of_infinity_is_none_and_continues() {
+    let optimizer = OptimizerConfig { clip_norm: Some(f32::INFINITY), ..OptimizerConfig::default() };
+    let learner = || Learner::new(learner(1).into_parameters(), &optimizer);
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(Some(folder.path()));
+    fit(&mut learner(), &examples(10, 1), &options, &mut |progress| progress.step < 3).unwrap();
+    assert!(fit(&mut learner(), &examples(10, 1), &options, &mut |_| true).unwrap().finished);
+    let group = crate::Group { name: "embedd".into(), rate: 1.0, weight_decay: None };
+    let optimizer = OptimizerConfig { groups: vec![group], ..OptimizerConfig::default() };
+    let mut wrong = Learner::new(learner().into_parameters(), &optimizer);
+    let error = fit(&mut wrong, &examples(10, 1), &self::options(None), &mut |_| true).unwrap_err();
+    assert!(error.to_string().contains("`embedd`"), "{error}");
 }

@@ -42,6 +42,12 @@ struct State {
 /// What the optimizer remembers, and the averages of the weights.
 type Memories = (Vec<Memory>, Vec<Vec<f32>>);
 
+/// The part of `learner.json` that every version has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 /// Why a state cannot be taken up.
 enum Damage {
     /// Its files are not what was written.
@@ -137,9 +143,13 @@ impl Learner {
         if !is_sealed(&text) {
             return Err(damaged(&"its content changed since it was written; remove the folder"));
         }
+        let version: Version = serde_json::from_str(&text).map_err(|error| damaged(&error))?;
+        if version.format != FORMAT {
+            let advice = "it was written by another version; remove the folder";
+            return Err(Damage::Other(Error::state(&path)(advice)));
+        }
         let state: State = serde_json::from_str(&text).map_err(|error| damaged(&error))?;
         let differs = [
-            (state.format != FORMAT, "it was written by another version"),
             (state.parameters != self.layout(), "it belongs to another model, or other weights are trained"),
             (state.optimizer != self.optimizer, "it was made with other optimizer settings"),
         ];

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use model::optimizer::global_norm;
+use model::optimizer::{blend, global_norm};
 use model::{Activation, Parameters, Transformer, pool, timing};
 
-use crate::optimizer::{OptimizerConfig, State, Update, update};
+use crate::optimizer::{OptimizerConfig, State, Update, average_keeps, update};
 use crate::{Batch, Error};
 
 /// A model that learns: its parameters, the memory of the optimizer and the counters of steps.
@@ -65,7 +65,9 @@ impl Learner {
             }
             false => Vec::new(),
         };
-        let optimizer = optimizer.clone();
+        // A bound of infinity is none; written down, the two would differ.
+        let clip_norm = optimizer.clip_norm.filter(|norm| norm.is_finite());
+        let optimizer = OptimizerConfig { clip_norm, ..optimizer.clone() };
         let (activation, recovered) = (Activation::F32, None);
         Self {
             parameters,
@@ -194,6 +196,15 @@ impl Learner {
 
     fn check(&self, rate: f32, micro_batches: usize) -> Result<(), Error> {
         self.optimizer.validate()?;
+        let mut groups = self.optimizer.groups.iter();
+        if let Some(group) =
+            groups.find(|group| !self.parameters.trainable().any(|(name, _)| name.contains(&group.name)))
+        {
+            return Err(Error::Request(format!(
+                "optimizer: no trained parameter's name contains `{}`, the name of a group",
+                group.name
+            )));
+        }
         if micro_batches == 0 || !(rate.is_finite() && rate >= 0.0) {
             return Err(Error::Request(format!(
                 "a step needs at least one micro-batch and a rate of at least 0: got {micro_batches}, {rate}"
@@ -269,8 +280,8 @@ impl Learner {
             self.parameters.update(name, |values| {
                 update(values, gradient, state, optimizer, how);
                 if let Some(average) = average {
-                    let share = 1.0 - optimizer.average;
-                    average.iter_mut().zip(values).for_each(|(a, v)| *a += share * (*v - *a));
+                    let keep = average_keeps(optimizer.average, how.step);
+                    blend(average, keep, values, 1.0 - keep);
                 }
             })?;
         }

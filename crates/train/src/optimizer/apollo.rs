@@ -2,7 +2,7 @@
 //! arXiv:2412.05270, algorithm 1).
 
 use model::Init;
-use model::optimizer::{adamw, project, square_sum};
+use model::optimizer::{adamw, blend, project, square_sum};
 
 use super::{OptimizerConfig, Update};
 
@@ -60,6 +60,5 @@ pub(super) fn step(
     let most = GROWTH * f64::from(norm[0]);
     let shrink = if norm[0] > 0.0 && length > most { most / length } else { 1.0 };
     norm[0] = (length * shrink) as f32;
-    let (keep, rate) = (1.0 - rate * decay, rate * shrink as f32);
-    values.iter_mut().zip(&step).for_each(|(value, step)| *value = *value * keep - rate * step);
+    blend(values, 1.0 - rate * decay, &step, -rate * shrink as f32);
 }

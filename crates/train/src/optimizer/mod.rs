@@ -119,7 +119,8 @@ pub struct OptimizerConfig {
     pub iterations: usize,
     /// Of APOLLO: rank of the projection; 1 is APOLLO-Mini, one scale for a whole matrix.
     pub rank: usize,
-    /// Keep an exponential moving average of the weights with this decay; 0 keeps none.
+    /// Keep an exponential moving average of the weights with this decay, which is smaller in the first steps; 0
+    /// keeps none.
     pub average: f32,
     /// Rates and decays of their own.
     pub groups: Vec<Group>,
@@ -161,6 +162,7 @@ impl OptimizerConfig {
         fits("weight_decay", self.weight_decay, positive(self.weight_decay), "[0, ∞)")?;
         let clip = self.clip_norm.unwrap_or(1.0);
         fits("clip_norm", clip, clip > 0.0, "(0, ∞]")?;
+        fits("iterations", self.iterations as f32, self.iterations > 0, "1, 2, …")?;
         fits("rank", self.rank as f32, self.rank > 0, "1, 2, …")?;
         fits("average", self.average, (0.0..1.0).contains(&self.average), "[0, 1)")?;
         for group in &self.groups {
@@ -190,6 +192,12 @@ pub fn decays(name: &str, shape: &[usize]) -> bool {
 /// and short convolutions (few columns) are AdamW's.
 pub fn is_hidden_matrix(name: &str, shape: &[usize]) -> bool {
     decays(name, shape) && name != "head" && shape.len() == 2 && shape.iter().all(|side| *side >= 8)
+}
+
+/// The share that a moving average keeps at its update `step`, from 1: less in the beginning, so that the first weights
+/// do not linger (as in TensorFlow's `ExponentialMovingAverage` with a number of updates).
+pub(crate) fn average_keeps(decay: f32, step: u64) -> f32 {
+    decay.min((1.0 + step as f32) / (10.0 + step as f32))
 }
 
 /// What one update of one parameter needs beside its values.
@@ -246,15 +254,12 @@ fn muon(
     [rate, decay, scale]: [f32; 3],
 ) {
     let (rows, columns) = (shape[0], shape[1]);
-    let mut step = vec![0.0; values.len()];
-    for ((step, momentum), gradient) in step.iter_mut().zip(momentum).zip(gradient) {
-        *momentum = config.momentum * *momentum + gradient * scale;
-        *step = gradient * scale + config.momentum * *momentum;
-    }
+    optimizer::blend(momentum, config.momentum, gradient, scale);
+    let mut step = momentum.to_vec();
+    optimizer::blend(&mut step, config.momentum, gradient, scale);
     optimizer::orthogonalize(&mut step, rows, columns, config.iterations);
     let length = rate * 0.2 * (rows.max(columns) as f32).sqrt();
-    let keep = 1.0 - rate * decay;
-    values.iter_mut().zip(&step).for_each(|(value, step)| *value = *value * keep - length * step);
+    optimizer::blend(values, 1.0 - rate * decay, &step, -length);
 }
 
 #[cfg(test)]
