@@ -98,16 +98,15 @@ fn main() -> Outcome<()> {
     let template = checkpoint.chat_template(&tokenizer)?;
     let transformer = Transformer::load(checkpoint.config(), &mut &checkpoint, Activation::Int8)?;
     let sources = sources(Path::new(data))?;
-    let mut blocks: Vec<Option<usize>> = args[2..].iter().map(|block| block.parse().ok()).collect();
+    let mut blocks: Vec<usize> = args[2..].iter().filter_map(|block| block.parse().ok()).collect();
     if blocks.is_empty() {
-        blocks.push(None);
+        blocks.push(transformer.config().layers.len() / 2);
     }
     for block in blocks {
-        let options = GuardOptions { block, ..GuardOptions::default() };
+        let options = GuardOptions { block: Some(block), ..GuardOptions::default() };
         let Some(guard) = Guard::fit(&transformer, &tokenizer, &template, &options, &mut |_, _| true)? else {
             continue;
         };
-        let block = format!("{:?}", guard.blocks());
         let judge = |prompt: &str| guard.judge_alone(&transformer, &tokenizer, &template, prompt);
         let mut scored = Vec::new();
         for source in &sources {

@@ -1,8 +1,8 @@
 //! A guard while serving: judges the request from the model's own hidden states and from its letters, and the
 //! response while it is written.
 //!
-//! The probe is a logistic regression on residual streams of the middle, which the prefill computes anyway: hooks
-//! read them, so a judgment costs one dot product (linear probes as in Alain and Bengio 2016). Character n-grams and a
+//! The probe is a logistic regression on a middle block's residual stream, which the prefill computes anyway: a hook
+//! reads it, so a judgment costs one dot product (linear probes as in Alain and Bengio 2016). Character n-grams and a
 //! list of phrases stand beside it. How much each counts is learned from scores on topics each was not fitted on.
 //!
 //! It is fitted on the trained split of the preference set, and on ordinary requests of any length (questions of the
@@ -22,34 +22,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::measure::evenly;
-use crate::preferences::{FORMS_PER_ACT, Side, anchor_texts, ordinary, split};
+use crate::preferences::{Side, anchor_texts, split};
 use crate::sequence::numbers;
 use characters::{BUCKETS, features, phrases};
 pub use logistic::Logistic;
 pub use output::{Decision, OutputCheck};
 
-/// The streams of a prompt at the guard's blocks: what a judgment needs of the prefill.
+/// The stream of a prompt at the guard's block: what a judgment needs of the prefill.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    streams: Vec<BlockStream>,
-}
-
-impl Reading {
-    /// The features of every block, one after the other.
-    fn features(&self) -> Vec<f64> {
-        self.streams.iter().flat_map(BlockStream::features).collect()
-    }
-}
-
-/// The stream at one block.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct BlockStream {
     sum: Vec<f64>,
     last: Vec<f64>,
     tokens: usize,
 }
 
-impl BlockStream {
+impl Reading {
     /// Adds the rows of a chunk `[tokens, width]`, row-major.
     fn add(&mut self, rows: &[f32], width: usize) {
         self.sum.resize(width, 0.0);
@@ -88,7 +75,7 @@ pub struct Judgment {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuardOptions {
-    /// The block whose output is read; `None` reads three: at a third, a half and two thirds of the depth.
+    /// The block whose output is read; `None` is the middle one.
     pub block: Option<usize>,
     /// Penalty of the probe.
     pub penalty: f64,
@@ -110,7 +97,7 @@ impl Default for GuardOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guard {
-    blocks: Vec<usize>,
+    block: usize,
     /// Mean and inverse deviation of every feature of the probe.
     center: Vec<f32>,
     scale: Vec<f32>,
@@ -142,10 +129,7 @@ impl Guard {
         options: &GuardOptions,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Option<Self>, Error> {
-        let depth = transformer.config().layers.len();
-        let mut blocks =
-            options.block.map_or_else(|| vec![depth / 3, depth / 2, 2 * depth / 3], |block| vec![block]);
-        blocks.dedup();
+        let block = options.block.unwrap_or(transformer.config().layers.len() / 2);
         let mut cases = cases();
         if options.requests > 0 {
             let mut wanted = evenly(cases.len(), options.requests).peekable();
@@ -154,16 +138,16 @@ impl Guard {
         }
         let mut readings = Vec::with_capacity(cases.len());
         for (index, case) in cases.iter().enumerate() {
-            readings.push(read(transformer, tokenizer, template, &blocks, &case.prompt)?.features());
+            readings.push(read(transformer, tokenizer, template, block, &case.prompt)?.features());
             if !progress(index + 1, cases.len()) {
                 return Ok(None);
             }
         }
-        Ok(Some(Self::fit_readings(blocks, &cases, readings, options)))
+        Ok(Some(Self::fit_readings(block, &cases, readings, options)))
     }
 
     fn fit_readings(
-        blocks: Vec<usize>,
+        block: usize,
         cases: &[Case],
         mut readings: Vec<Vec<f64>>,
         options: &GuardOptions,
@@ -211,25 +195,26 @@ impl Guard {
         let probe = Logistic::fit(&readings, &positive, width, options.penalty);
         let letters = Logistic::fit(&letters, &positive, BUCKETS, options.letters_penalty);
         let (output, output_limit) = output(options.letters_penalty);
-        Self { blocks, center, scale, probe, letters, together, without_probe, limit, output, output_limit }
+        Self { block, center, scale, probe, letters, together, without_probe, limit, output, output_limit }
     }
 
-    /// The blocks whose output is read.
-    pub fn blocks(&self) -> &[usize] {
-        &self.blocks
+    /// The block whose output is read.
+    pub fn block(&self) -> usize {
+        self.block
     }
 
     /// Lets `hooks` fill `reading` during the prefill of a prompt, in one pass or in chunks.
     pub fn listen<'a>(&self, hooks: &mut Hooks<'a>, reading: &'a RefCell<Reading>) {
-        listen(&self.blocks, hooks, reading);
+        listen(self.block, hooks, reading);
     }
 
     /// Judges a request from its text and, if the prefill was read, from the hidden states.
     pub fn judge(&self, request: &str, reading: Option<&Reading>) -> Judgment {
         let (letters, phrases) = (self.letters(request), phrases(request));
         let found = phrases.min(2) as f64;
-        let row = reading.map(Reading::features).filter(|features| features.len() == self.center.len());
-        let probe = row.map(|mut features| {
+        let mut row = reading.filter(|r| r.tokens > 0 && 2 * r.last.len() == self.center.len());
+        let probe = row.take().map(|reading| {
+            let mut features = reading.features();
             standardize(&mut features, &self.center, &self.scale);
             self.probe.score(&features)
         });
@@ -251,7 +236,7 @@ impl Guard {
         template: &ChatTemplate,
         request: &str,
     ) -> Result<Judgment, Error> {
-        Ok(self.judge(request, Some(&read(transformer, tokenizer, template, &self.blocks, request)?)))
+        Ok(self.judge(request, Some(&read(transformer, tokenizer, template, self.block, request)?)))
     }
 
     /// A check of the response to a judged request.
@@ -294,17 +279,14 @@ impl Guard {
     }
 }
 
-fn listen<'a>(blocks: &[usize], hooks: &mut Hooks<'a>, reading: &'a RefCell<Reading>) {
-    reading.borrow_mut().streams.resize_with(blocks.len(), BlockStream::default);
-    for (place, block) in blocks.iter().enumerate() {
-        hooks.read(&format!("blocks.{block}.residual.post"), move |stream| {
-            let [_, width] = stream.dims();
-            // A stream that cannot be read leaves the reading short, and the judgment goes without the probe.
-            if let Ok(rows) = numbers(stream) {
-                reading.borrow_mut().streams[place].add(&rows, width);
-            }
-        });
-    }
+fn listen<'a>(block: usize, hooks: &mut Hooks<'a>, reading: &'a RefCell<Reading>) {
+    hooks.read(&format!("blocks.{block}.residual.post"), |stream| {
+        let [_, width] = stream.dims();
+        // A stream that cannot be read leaves the reading empty, and the judgment goes without the probe.
+        if let Ok(rows) = numbers(stream) {
+            reading.borrow_mut().add(&rows, width);
+        }
+    });
 }
 
 /// Reads a request in a pass of its own.
@@ -312,13 +294,13 @@ fn read(
     transformer: &Transformer,
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
-    blocks: &[usize],
+    block: usize,
     request: &str,
 ) -> Result<Reading, Error> {
     let prompt = template.render(&[Message::new("user", tokenizer.quote(request))])?;
     let reading = RefCell::new(Reading::default());
     let mut hooks = Hooks::new();
-    listen(blocks, &mut hooks, &reading);
+    listen(block, &mut hooks, &reading);
     transformer.hidden(&Packed::one(tokenizer.encode_prompt(&prompt)), &mut hooks)?;
     drop(hooks);
     Ok(reading.into_inner())
@@ -385,22 +367,16 @@ fn cases() -> Vec<Case> {
         before = Some(topic);
         cases.push(Case { prompt: request.prompt.clone(), harmful: request.side == Side::Unsafe, fold });
     }
-    for language in [tasks::Language::En, tasks::Language::Zh] {
-        // The wordings of an act stand together.
-        for (index, prompt) in ordinary(language).into_iter().enumerate() {
-            cases.push(Case { prompt, harmful: false, fold: index / FORMS_PER_ACT % FOLDS });
-        }
-    }
     let setting = tasks::Setting::without_model(ORDINARY_SEED);
     let useful = |task: &&dyn tasks::Task| {
         !matches!(task.dimension(), tasks::Dimension::Safety | tasks::Dimension::LongDocuments)
     };
-    let mut other = Vec::new();
+    let mut ordinary = Vec::new();
     for task in tasks::tasks().filter(useful) {
         for &language in task.languages() {
             let items = task.items(language, &setting);
             let step = items.len().div_ceil(ORDINARY).max(1);
-            other.extend(items.iter().step_by(step).map(tasks::Item::prompt));
+            ordinary.extend(items.iter().step_by(step).map(tasks::Item::prompt));
         }
     }
     let works = [
@@ -411,11 +387,11 @@ fn cases() -> Vec<Case> {
     for text in anchor_texts() {
         for (english, chinese) in works {
             let work = if text.is_ascii() { english } else { chinese };
-            other.push(format!("{work}\n\n{text}"));
+            ordinary.push(format!("{work}\n\n{text}"));
         }
     }
     let folds = (0..FOLDS).cycle();
-    cases.extend(other.into_iter().zip(folds).map(|(prompt, fold)| Case { prompt, harmful: false, fold }));
+    cases.extend(ordinary.into_iter().zip(folds).map(|(prompt, fold)| Case { prompt, harmful: false, fold }));
     cases
 }
 

@@ -206,7 +206,7 @@ pub fn split(held_out: bool) -> impl Iterator<Item = &'static Preference> {
 }
 
 /// Forms of a trained act.
-pub(crate) const FORMS_PER_ACT: usize = 2;
+const FORMS_PER_ACT: usize = 2;
 
 fn compose() -> Vec<Preference> {
     let mut all = Vec::new();

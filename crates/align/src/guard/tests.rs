@@ -27,8 +27,7 @@ fn planted(gap: f64, permuted: bool) -> (Vec<Case>, Vec<Vec<f64>>) {
 fn reading(along: f64, random: &mut Stream) -> Reading {
     let mut noise = || (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
     let last: Vec<f64> = (0..WIDTH).map(|i| noise() + if i == 3 { along } else { 0.0 }).collect();
-    let stream = BlockStream { sum: (0..WIDTH).map(|_| noise()).collect(), last, tokens: 1 };
-    Reading { streams: vec![stream] }
+    Reading { sum: (0..WIDTH).map(|_| noise()).collect(), last, tokens: 1 }
 }
 
 /// How well a guard's probe separates new readings.
@@ -46,7 +45,7 @@ fn separation(guard: &Guard, gap: f64) -> f64 {
 fn a_planted_direction_is_found_and_a_permuted_one_is_not() {
     let fit = |permuted| {
         let (requests, rows) = planted(3.0, permuted);
-        Guard::fit_readings(vec![1], &requests, rows, &GuardOptions::default())
+        Guard::fit_readings(1, &requests, rows, &GuardOptions::default())
     };
     // Three deviations apart, the best possible area is 0.983.
     let (found, control) = (separation(&fit(false), 3.0), separation(&fit(true), 3.0));
@@ -60,7 +59,7 @@ fn a_planted_direction_is_found_and_a_permuted_one_is_not() {
 
 fn guard() -> Guard {
     let (requests, rows) = planted(3.0, false);
-    Guard::fit_readings(vec![1], &requests, rows, &GuardOptions::default())
+    Guard::fit_readings(1, &requests, rows, &GuardOptions::default())
 }
 
 #[test]
@@ -144,22 +143,21 @@ fn reading_in_chunks_equals_reading_at_once() {
     let config = Config::new(tokenizer.len(), WIDTH, 256, layers);
     let model = Parameters::random(&config, 5).unwrap().freeze(model::Activation::F32).unwrap();
     let template = ChatTemplate::new(CHATML, "", "").unwrap();
-    let whole = read(&model, &tokenizer, &template, &[1], "Who is 谁?").unwrap();
+    let whole = read(&model, &tokenizer, &template, 1, "Who is 谁?").unwrap();
     let tokens = tokenizer.encode_prompt(&template.render(&[Message::new("user", "Who is 谁?")]).unwrap());
-    let stream = &whole.streams[0];
-    assert_eq!((stream.tokens, stream.last.len()), (tokens.len(), WIDTH));
+    assert_eq!((whole.tokens, whole.last.len()), (tokens.len(), WIDTH));
     let reading = RefCell::new(Reading::default());
     let mut cache = model.cache(256);
     for chunk in tokens.chunks(7) {
         let mut hooks = Hooks::new();
-        listen(&[1], &mut hooks, &reading);
+        listen(1, &mut hooks, &reading);
         model.forward_with(chunk, Some(&mut cache), Want::Last, &mut hooks).unwrap();
     }
     let chunks = reading.into_inner();
     let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
-    let chunks = &chunks.streams[0];
-    assert_eq!(chunks.tokens, stream.tokens);
-    assert!(near(&chunks.last, &stream.last) && near(&chunks.sum, &stream.sum));
+    assert!(
+        chunks.tokens == whole.tokens && near(&chunks.last, &whole.last) && near(&chunks.sum, &whole.sum)
+    );
     let mut heard = 0;
     let guard = Guard::fit(&model, &tokenizer, &template, &GuardOptions::default(), &mut |_, _| {
         heard += 1;

@@ -109,7 +109,7 @@ fn guard(model: &Local, template: &ChatTemplate, options: &GuardOptions, path: &
         "held_out": scores.len(),
         "auroc": statistics::auroc(&scores, &unsafe_ones)?,
         "right": right as f64 / scores.len().max(1) as f64,
-        "blocks": guard.blocks(),
+        "block": guard.block(),
     }))
 }
 
