@@ -5,6 +5,7 @@
 
 mod keys;
 mod list;
+mod tuning;
 
 use ::align::guard::GuardOptions;
 use ::probe::induction::InductionOptions;
@@ -13,9 +14,9 @@ use knowledge::specialize::SpecializeOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use train::study::text::TextOptions;
-use train::{OptimizerConfig, Schedule, Shape};
 
 pub(crate) use list::EMBEDDED;
+pub(crate) use tuning::Tuning;
 
 use crate::failure::bad_input;
 
@@ -64,42 +65,6 @@ pub(crate) struct Pull {
     pub(crate) part: String,
     /// The field of a JSON object that holds a document's text.
     pub(crate) text_field: String,
-}
-
-/// How weights are trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Tuning {
-    /// Rank of the low-rank update of every projection; 0 trains all weights.
-    pub(crate) rank: usize,
-    /// The update is scaled by `alpha / rank`.
-    pub(crate) alpha: f32,
-    /// By `alpha / √rank` instead (rsLoRA).
-    pub(crate) rank_stabilized: bool,
-    /// Peak learning rate.
-    pub(crate) rate: f32,
-    /// Times through the examples.
-    pub(crate) epochs: usize,
-    /// Tokens of one packed run.
-    pub(crate) run_tokens: usize,
-    /// Packed runs per step.
-    pub(crate) micro_batches: usize,
-    /// Weight of holding general text in place, beside the loss of a token.
-    pub(crate) anchor: f32,
-    /// Whether matrix products run in bf16 (faster) instead of f32.
-    pub(crate) bf16: bool,
-    /// How weights move; low-rank changes never decay.
-    pub(crate) optimizer: OptimizerConfig,
-    /// The rate over the steps.
-    pub(crate) schedule: Schedule,
-    /// Every block is run again in the backward pass: a fraction of the memory, a third more time. Needs `anchor` 0.
-    pub(crate) recompute: bool,
-    /// Steps between two measurements of the held-out loss; 0 measures only at the end.
-    pub(crate) evaluate_every: usize,
-    /// A step whose gradient norm is so many times the median of the last ones is left out; 0 leaves none out.
-    pub(crate) spike: f32,
-    /// The weights with the lowest held-out loss are kept instead of the last.
-    pub(crate) keep_best: bool,
 }
 
 /// Learning the documents' facts.
@@ -245,42 +210,6 @@ impl Default for Recipe {
             induction: InductionOptions::default(),
             ask: Ask::default(),
             evaluate: Evaluate::default(),
-        }
-    }
-}
-
-impl Tuning {
-    /// What cannot work, before anything is trained.
-    fn check(&self) -> Result<(), String> {
-        self.optimizer.validate().map_err(|error| error.to_string())?;
-        match self.keep_best {
-            true if self.optimizer.average > 0.0 => {
-                Err("keep_best and optimizer.average both choose the weights that remain; set one".into())
-            }
-            true if self.evaluate_every == 0 => Err("keep_best needs evaluate_every".into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            rank: 16,
-            alpha: 32.0,
-            rank_stabilized: false,
-            rate: 1e-3,
-            epochs: 2,
-            run_tokens: 512,
-            micro_batches: 1,
-            anchor: 2.0,
-            bf16: true,
-            optimizer: OptimizerConfig::default(),
-            schedule: Schedule { warmup: 5, shape: Shape::Cosine { floor: 0.1 } },
-            recompute: false,
-            evaluate_every: 0,
-            spike: 0.0,
-            keep_best: false,
         }
     }
 }

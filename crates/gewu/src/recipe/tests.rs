@@ -65,7 +65,7 @@ fn a_schedule_changes_its_shape_as_a_whole() {
         Recipe::load("train", &Overrides { set: &set, ..Overrides::default() })
     };
     let recipe = load("train.tuning.schedule.shape={kind=\"wsd\", decay=0.2, floor=0.0}").unwrap();
-    assert_eq!(recipe.train.tuning.schedule.shape, Shape::Wsd { decay: 0.2, floor: 0.0 });
+    assert_eq!(recipe.train.tuning.schedule.shape, train::Shape::Wsd { decay: 0.2, floor: 0.0 });
     assert!(load("train.tuning.schedule.shape={kind=\"wsd\"}").is_err());
     let recipe = load("train.tuning.optimizer.method=muon").unwrap();
     assert_eq!(recipe.train.tuning.optimizer.method, train::Method::Muon);

@@ -1,3 +1,5 @@
+//! Each method on cases with known answers.
+
 use super::*;
 
 fn config(method: Method) -> OptimizerConfig {
