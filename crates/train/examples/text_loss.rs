@@ -13,7 +13,7 @@ use model::Activation;
 use serde_json::{Value, json};
 use tasks::Random;
 use train::speed::SETUPS;
-use train::{Batch, Learner, OptimizerConfig, Schedule, Sequence, Shape};
+use train::{Batch, Learner, OptimizerConfig, Schedule, Sequence, Shape, next_tokens};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -22,8 +22,7 @@ const WINDOWS: usize = 64;
 
 fn window(text: &[u8], at: usize, length: usize) -> Sequence {
     let tokens: Vec<u32> = text[at..=at + length].iter().map(|byte| u32::from(*byte)).collect();
-    let targets = (0..length).map(|row| (row, tokens[row + 1])).collect();
-    (tokens[..length].to_vec(), targets)
+    next_tokens(&tokens)
 }
 
 fn main() -> Outcome<()> {

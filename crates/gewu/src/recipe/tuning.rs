@@ -1,7 +1,9 @@
 //! How weights are trained: settings that several stages share.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
-use train::{OptimizerConfig, Schedule, Shape};
+use train::{Extent, FitOptions, OptimizerConfig, Schedule, Shape};
 
 /// How weights are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,15 +42,34 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
+    /// What a training with these settings does; its state is kept in `checkpoint`.
+    pub(crate) fn fit_options(&self, seed: u64, checkpoint: &Path) -> FitOptions {
+        FitOptions {
+            extent: Extent::Epochs(self.epochs),
+            run_tokens: self.run_tokens,
+            micro_batches: self.micro_batches,
+            rate: self.rate,
+            schedule: self.schedule.clone(),
+            recompute: self.recompute,
+            seed,
+            evaluate_every: self.evaluate_every,
+            spike: self.spike,
+            keep_best: self.keep_best,
+            checkpoint: Some(checkpoint.to_owned()),
+            checkpoint_every: 20,
+        }
+    }
+
     /// What cannot work, before anything is trained.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.optimizer.validate().map_err(|error| error.to_string())?;
-        match self.keep_best {
-            true if self.optimizer.average > 0.0 => {
+        let valid =
+            self.optimizer.validate().and_then(|()| self.fit_options(0, Path::new("state")).validate());
+        valid.map_err(|error| error.to_string())?;
+        match self.keep_best && self.optimizer.average > 0.0 {
+            true => {
                 Err("keep_best and optimizer.average both choose the weights that remain; set one".into())
             }
-            true if self.evaluate_every == 0 => Err("keep_best needs evaluate_every".into()),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use ledger::Stage;
 use model::{Activation, Checkpoint, LowRank, Parameters, Train};
 use serde_json::{Value, json};
-use train::{Anchor, Example, Extent, FitOptions, Learner, OptimizerConfig, Summary};
+use train::{Anchor, Example, Learner, Summary};
 
 use crate::progress;
 use crate::recipe::Tuning;
@@ -63,32 +63,19 @@ pub(super) fn tune(
     let parameters = Parameters::open(checkpoint, &train, seed)?;
     let trained = parameters.trainable_count();
     // A low-rank update is small by construction; decay would only pull it back.
-    let weight_decay = if settings.rank == 0 { settings.optimizer.weight_decay } else { 0.0 };
-    let mut optimizer = OptimizerConfig { weight_decay, ..settings.optimizer.clone() };
+    let mut optimizer = settings.optimizer.clone();
     if settings.rank > 0 {
+        optimizer.weight_decay = 0.0;
         optimizer.groups.iter_mut().for_each(|group| group.weight_decay = None);
     }
     let activation = if settings.bf16 { Activation::Bf16 } else { Activation::F32 };
     let mut learner = Learner::new(parameters, &optimizer).with_activation(activation);
-    let options = FitOptions {
-        extent: Extent::Epochs(settings.epochs),
-        run_tokens: settings.run_tokens,
-        micro_batches: settings.micro_batches,
-        rate: settings.rate,
-        schedule: settings.schedule.clone(),
-        recompute: settings.recompute,
-        evaluate_every: settings.evaluate_every,
-        spike: settings.spike,
-        keep_best: settings.keep_best,
-        seed,
-        checkpoint: Some(stage.checkpoint.to_owned()),
-        checkpoint_every: 20,
-    };
+    let options = settings.fit_options(seed, stage.checkpoint);
     let cost = train::speed::operations(learner.parameters(), settings.run_tokens);
     let mut progress = progress::training("train", Some(cost));
     let anchor = Anchor { examples: general, weight: settings.anchor, per_step: ANCHORS };
-    let summary = train::fit_anchored(&mut learner, examples, held_out, &anchor, &options, &mut progress)?;
-    let mut summary = summary;
+    let mut summary =
+        train::fit_anchored(&mut learner, examples, held_out, &anchor, &options, &mut progress)?;
     if settings.optimizer.average > 0.0 && summary.finished {
         learner.take_averages()?;
         // What was measured at the end were the last weights; this is what remains.

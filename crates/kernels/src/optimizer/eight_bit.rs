@@ -8,7 +8,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Factors, Step};
+use super::{AdamW, Step};
 use crate::cpu::{self, Level};
 use crate::expect_len;
 use crate::pool::{self, Outputs};
@@ -105,22 +105,9 @@ fn dice(place: u32, step: u32) -> f32 {
 /// [`adamw`](super::adamw) on moments of a byte each.
 ///
 /// # Panics
-/// When the lengths differ or `step` is 0.
-#[allow(clippy::too_many_arguments)] // as adamw
-pub fn adamw_8bit(
-    parameters: &mut [f32],
-    gradients: &[f32],
-    moments: &mut Moments,
-    step: u64,
-    rate: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    weight_decay: f32,
-    scale: f32,
-) {
-    let factors = Factors { scale, ..Factors::new(step, rate, beta1, beta2, epsilon, weight_decay) };
-    adamw_8bit_at(cpu::level(), parameters, gradients, moments, step, factors);
+/// When the lengths differ or the step is 0.
+pub fn adamw_8bit(parameters: &mut [f32], gradients: &[f32], moments: &mut Moments, numbers: AdamW) {
+    adamw_8bit_at(cpu::level(), parameters, gradients, moments, numbers);
 }
 
 pub(super) fn adamw_8bit_at(
@@ -128,9 +115,9 @@ pub(super) fn adamw_8bit_at(
     parameters: &mut [f32],
     gradients: &[f32],
     moments: &mut Moments,
-    step: u64,
-    factors: Factors,
+    numbers: AdamW,
 ) {
+    let (factors, step) = (numbers.factors(), numbers.step as u32);
     let (count, blocks) = (parameters.len(), parameters.len().div_ceil(BLOCK));
     expect_len("adamw gradients", gradients.len(), count);
     expect_len("adamw first moments", moments.first.len(), count);
@@ -158,7 +145,7 @@ pub(super) fn adamw_8bit_at(
             read(first, root, first_scale[0], root_scale[0], &mut m, &mut v);
             let (m, v) = (&mut m[..len], &mut v[..len]);
             dispatch(level, Step { factors, parameters, gradients: &gradients[at..at + len], m, v });
-            (first_scale[0], root_scale[0]) = write(m, v, first, root, at as u32, step as u32);
+            (first_scale[0], root_scale[0]) = write(m, v, first, root, at as u32, step);
         }
     });
 }
@@ -225,6 +212,10 @@ mod tests {
         }
     }
 
+    fn numbers(step: u64) -> AdamW {
+        AdamW { step, rate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, scale: 1.0 }
+    }
+
     /// Runs both on the same gradients; returns the two parameters.
     fn both(level: Level, count: usize, steps: u64) -> (Vec<f32>, Vec<f32>, Moments) {
         let start: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -233,9 +224,9 @@ mod tests {
         for step in 1..=steps {
             let wave = |i: usize| ((i as f32 + step as f32 * 3.3) * 0.7).cos() + 0.5;
             let gradient: Vec<f32> = (0..count).map(|i| wave(i) * 10f32.powi(i as i32 % 4 - 5)).collect();
-            let factors = Factors::new(step, 1e-3, 0.9, 0.95, 1e-8, 0.1);
-            adamw_at(level, &mut exact, &gradient, &mut m, &mut v, factors);
-            adamw_8bit_at(level, &mut coarse, &gradient, &mut moments, step, factors);
+            let numbers = numbers(step);
+            adamw_at(level, &mut exact, &gradient, &mut m, &mut v, numbers.factors());
+            adamw_8bit_at(level, &mut coarse, &gradient, &mut moments, numbers);
         }
         (exact, coarse, moments)
     }
@@ -267,8 +258,10 @@ mod tests {
     fn a_small_second_moment_never_becomes_zero() {
         let (mut p, mut moments) = (vec![0.0f32; 2], Moments::zeros(2));
         // Ten decades apart: the smaller one's step must not exceed the rate by much.
-        adamw_8bit(&mut p, &[1.0, 1e-10], &mut moments, 1, 1e-3, 0.9, 0.95, 1e-30, 0.0, 1.0);
-        adamw_8bit(&mut p, &[1.0, 1e-10], &mut moments, 2, 1e-3, 0.9, 0.95, 1e-30, 0.0, 1.0);
+        for step in [1, 2] {
+            let numbers = AdamW { epsilon: 1e-30, weight_decay: 0.0, ..numbers(step) };
+            adamw_8bit(&mut p, &[1.0, 1e-10], &mut moments, numbers);
+        }
         assert!(p.iter().all(|p| p.abs() < 4e-3), "{p:?}");
         assert!(moments.root.iter().all(|byte| *byte > 0));
     }

@@ -14,32 +14,36 @@ use crate::gemm::{Operand, Precision, gemm};
 use crate::pool::{self, Outputs};
 use crate::simd::{Kernel, LANES, Simd, dispatch, padded, store_padded};
 
-/// One step of AdamW with decoupled weight decay and bias correction (Loshchilov & Hutter 2019): p is
-/// first shrunk by 1 − rate · decay; m and v are the running means of the gradient and its square, and
-/// p −= rate · m̂ / (√v̂ + ε). `step` counts from 1; every gradient is first multiplied by `scale` (clipping,
-/// averaging).
-///
-/// # Panics
-/// When the lengths differ or `step` is 0.
-#[allow(clippy::too_many_arguments)] // four slices and the usual six numbers
-pub fn adamw(
-    parameters: &mut [f32],
-    gradients: &[f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    step: u64,
-    rate: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    weight_decay: f32,
-    scale: f32,
-) {
-    let factors = Factors { scale, ..Factors::new(step, rate, beta1, beta2, epsilon, weight_decay) };
-    adamw_at(cpu::level(), parameters, gradients, m, v, factors);
+/// The numbers of one step of AdamW.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// Learning rate.
+    pub rate: f32,
+    /// Decay of the mean of the gradients.
+    pub beta1: f32,
+    /// Decay of the mean of their squares.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// The share of a parameter that a step at rate 1 takes away.
+    pub weight_decay: f32,
+    /// Every gradient is first multiplied by this (clipping, averaging).
+    pub scale: f32,
 }
 
-/// The numbers of a step.
+/// One step of AdamW with decoupled weight decay and bias correction (Loshchilov & Hutter 2019): p is
+/// first shrunk by 1 − rate · decay; m and v are the running means of the gradient and its square, and
+/// p −= rate · m̂ / (√v̂ + ε).
+///
+/// # Panics
+/// When the lengths differ or the step is 0.
+pub fn adamw(parameters: &mut [f32], gradients: &[f32], m: &mut [f32], v: &mut [f32], numbers: AdamW) {
+    adamw_at(cpu::level(), parameters, gradients, m, v, numbers.factors());
+}
+
+/// What a step makes of its numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Factors {
     keep: f32,
@@ -53,8 +57,9 @@ pub(crate) struct Factors {
     scale: f32,
 }
 
-impl Factors {
-    fn new(step: u64, rate: f32, beta1: f32, beta2: f32, epsilon: f32, weight_decay: f32) -> Self {
+impl AdamW {
+    fn factors(self) -> Factors {
+        let Self { step, rate, beta1, beta2, epsilon, weight_decay, scale } = self;
         assert!(step > 0, "adamw: steps count from 1");
         let bias = |beta: f32| 1.0 - f64::from(beta).powf(step as f64);
         Factors {
@@ -64,7 +69,7 @@ impl Factors {
             epsilon,
             rate: (f64::from(rate) / bias(beta1)) as f32,
             unbias: (1.0 / bias(beta2).sqrt()) as f32,
-            scale: 1.0,
+            scale,
         }
     }
 }
@@ -195,23 +200,15 @@ impl Kernel for Squares<'_> {
 
 /// The same in double precision, one number after another.
 pub mod naive {
+    use super::AdamW;
+
     /// See [`super::adamw`].
-    #[allow(clippy::too_many_arguments)] // as the kernel
-    pub fn adamw(
-        parameters: &mut [f32],
-        gradients: &[f32],
-        m: &mut [f32],
-        v: &mut [f32],
-        step: u64,
-        rate: f32,
-        beta1: f32,
-        beta2: f32,
-        epsilon: f32,
-        weight_decay: f32,
-    ) {
-        let [rate, beta1, beta2, epsilon, decay] = [rate, beta1, beta2, epsilon, weight_decay].map(f64::from);
+    pub fn adamw(parameters: &mut [f32], gradients: &[f32], m: &mut [f32], v: &mut [f32], numbers: AdamW) {
+        let AdamW { step, rate, beta1, beta2, epsilon, weight_decay, scale } = numbers;
+        let [rate, beta1, beta2, epsilon, decay, scale] =
+            [rate, beta1, beta2, epsilon, weight_decay, scale].map(f64::from);
         for (((p, &g), m), v) in parameters.iter_mut().zip(gradients).zip(m).zip(v) {
-            let g = f64::from(g);
+            let g = f64::from(g) * scale;
             let first = beta1 * f64::from(*m) + (1.0 - beta1) * g;
             let second = beta2 * f64::from(*v) + (1.0 - beta2) * g * g;
             let mean = first / (1.0 - beta1.powf(step as f64));
@@ -226,6 +223,10 @@ pub mod naive {
 mod tests {
     use super::*;
 
+    fn numbers(step: u64, rate: f32) -> AdamW {
+        AdamW { step, rate, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1, scale: 1.0 }
+    }
+
     #[test]
     fn every_level_matches_the_twin_over_many_steps() {
         for count in [0, 1, 17, 40_001] {
@@ -236,12 +237,12 @@ mod tests {
             let zeros = || vec![0.0; count];
             let (mut p, mut m, mut v) = (start.clone(), zeros(), zeros());
             for step in 1..=20 {
-                naive::adamw(&mut p, &gradient(step), &mut m, &mut v, step, 1e-2, 0.9, 0.99, 1e-8, 0.1);
+                naive::adamw(&mut p, &gradient(step), &mut m, &mut v, numbers(step, 1e-2));
             }
             for level in Level::available() {
                 let (mut a, mut b, mut c) = (start.clone(), zeros(), zeros());
                 for step in 1..=20 {
-                    let factors = Factors::new(step, 1e-2, 0.9, 0.99, 1e-8, 0.1);
+                    let factors = numbers(step, 1e-2).factors();
                     adamw_at(level, &mut a, &gradient(step), &mut b, &mut c, factors);
                 }
                 for (got, expected) in [(&a, &p), (&b, &m), (&c, &v)] {
@@ -255,7 +256,8 @@ mod tests {
     #[test]
     fn the_first_step_moves_by_the_rate_against_the_sign() {
         let (mut p, mut m, mut v) = ([1.0, 1.0], [0.0; 2], [0.0; 2]);
-        adamw(&mut p, &[3.0, -1e-3], &mut m, &mut v, 1, 0.5, 0.9, 0.999, 0.0, 0.2, 7.0);
+        let numbers = AdamW { beta2: 0.999, epsilon: 0.0, weight_decay: 0.2, scale: 7.0, ..numbers(1, 0.5) };
+        adamw(&mut p, &[3.0, -1e-3], &mut m, &mut v, numbers);
         // 1 · (1 − 0.5 · 0.2) ∓ 0.5
         assert!((p[0] - 0.4).abs() < 1e-6 && (p[1] - 1.4).abs() < 1e-6, "{p:?}");
     }

@@ -77,7 +77,7 @@ impl Parameters {
                 let mut gradients = (model.embedded(packed.tokens())? * dx).sum().backward();
                 self.collect_gradients(&tracked, &mut gradients, &|name| name == "embed", &mut |_, own| {
                     match &mut embed {
-                        Some(sum) => sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own),
+                        Some(sum) => ops::optimizer::blend(sum, 1.0, &own, 1.0),
                         None => embed = Some(own),
                     }
                 });

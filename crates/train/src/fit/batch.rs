@@ -8,6 +8,12 @@ use crate::{Error, Example};
 /// A document, and after which of its rows which token is expected.
 pub type Sequence = (Vec<u32>, Vec<(usize, u32)>);
 
+/// A document in which every token but the last, which is left out, expects the one after it.
+pub fn next_tokens(tokens: &[u32]) -> Sequence {
+    let length = tokens.len().saturating_sub(1);
+    (tokens[..length].to_vec(), (0..length).map(|row| (row, tokens[row + 1])).collect())
+}
+
 /// A packed run: the tokens, and after which rows which tokens are expected.
 pub struct Batch {
     packed: Packed,

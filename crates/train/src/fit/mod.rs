@@ -11,7 +11,7 @@ use model::Parameters;
 use serde::{Deserialize, Serialize};
 
 pub use anchor::Anchor;
-pub use batch::{Batch, Sequence};
+pub use batch::{Batch, Sequence, next_tokens};
 pub use summary::Summary;
 
 use anchor::Held;
@@ -167,7 +167,7 @@ fn fit_all(
     options: &FitOptions,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Summary, Error> {
-    options.check()?;
+    options.validate()?;
     if options.keep_best && held_out.is_empty() {
         return Err(Error::Request("training options: keep_best needs held-out examples".into()));
     }
@@ -275,7 +275,11 @@ fn due_checkpoint(options: &FitOptions, step: usize) -> bool {
 }
 
 impl FitOptions {
-    fn check(&self) -> Result<(), Error> {
+    /// Checks that the settings make a training.
+    ///
+    /// # Errors
+    /// [`Error::Request`] naming the first that does not fit.
+    pub fn validate(&self) -> Result<(), Error> {
         let wrong = [
             (self.run_tokens < 2, "run_tokens must be at least 2"),
             (self.micro_batches == 0, "micro_batches must be at least 1"),

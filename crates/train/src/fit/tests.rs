@@ -34,14 +34,12 @@ fn options(folder: Option<&Path>) -> FitOptions {
         run_tokens: 40,
         micro_batches: 2,
         rate: 3e-3,
-        recompute: false,
         schedule: Schedule { warmup: 2, ..Schedule::default() },
         seed: 4,
         evaluate_every: 4,
-        spike: 0.0,
-        keep_best: false,
         checkpoint: folder.map(Path::to_path_buf),
         checkpoint_every: 2,
+        ..FitOptions::default()
     }
 }
 
@@ -349,7 +347,7 @@ fn the_best_weights_remain() {
     assert!(step < summary.steps, "{:?}", summary.held_out);
     let kept = evaluate(&learner, &held_out, options.run_tokens).unwrap().mean() as f32;
     assert_eq!(kept, loss);
-    let error = FitOptions { checkpoint: None, ..options }.check().unwrap_err();
+    let error = FitOptions { checkpoint: None, ..options }.validate().unwrap_err();
     assert!(error.to_string().contains("keep_best"), "{error}");
 }
 

@@ -329,7 +329,7 @@ impl Learner {
 /// Adds a gradient to a sum of gradients.
 fn add(sum: &mut Option<Vec<f32>>, gradient: Option<Vec<f32>>) {
     match (sum.as_mut(), gradient) {
-        (Some(sum), Some(gradient)) => sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value),
+        (Some(sum), Some(gradient)) => blend(sum, 1.0, &gradient, 1.0),
         (None, gradient) => *sum = gradient,
         (Some(_), None) => {}
     }

@@ -34,8 +34,8 @@ pub(super) fn step(
     projected.iter_mut().for_each(|value| *value *= scale);
     // What AdamW would make of it: from zero, at rate 1, the parameter becomes minus the step.
     let mut adapted = vec![0.0; projected.len()];
-    let OptimizerConfig { beta1, beta2, epsilon, .. } = *config;
-    adamw(&mut adapted, &projected, first, second, step, 1.0, beta1, beta2, epsilon, 0.0, 1.0);
+    let alone = config.adamw(Update { rate: 1.0, decay: 0.0, scale: 1.0, ..update });
+    adamw(&mut adapted, &projected, first, second, alone);
     let lengths = |matrix: &[f32]| -> Vec<f32> {
         let mut sums = vec![0f32; most];
         for row in matrix.chunks_exact(most) {

@@ -5,7 +5,7 @@ mod state;
 
 use std::fmt;
 
-use model::optimizer;
+use model::optimizer::{self, AdamW};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -173,6 +173,12 @@ impl OptimizerConfig {
         Ok(())
     }
 
+    fn adamw(&self, update: Update) -> AdamW {
+        let Self { beta1, beta2, epsilon, .. } = *self;
+        let Update { step, rate, decay: weight_decay, scale, .. } = update;
+        AdamW { step, rate, beta1, beta2, epsilon, weight_decay, scale }
+    }
+
     /// Learning rate, as a multiple of the general one, and weight decay of a parameter.
     pub(crate) fn group(&self, name: &str, shape: &[usize]) -> (f32, f32) {
         let group = self.groups.iter().find(|group| name.contains(&group.name));
@@ -225,17 +231,12 @@ pub(crate) fn update(
     config: &OptimizerConfig,
     update: Update,
 ) {
-    let Update { rate, decay, scale, step, shape, .. } = update;
-    let OptimizerConfig { beta1, beta2, epsilon, .. } = *config;
+    let Update { rate, decay, scale, shape, .. } = update;
     match state {
         State::Moments { first, second } => {
-            optimizer::adamw(
-                values, gradient, first, second, step, rate, beta1, beta2, epsilon, decay, scale,
-            );
+            optimizer::adamw(values, gradient, first, second, config.adamw(update));
         }
-        State::Bytes(moments) => {
-            optimizer::adamw_8bit(values, gradient, moments, step, rate, beta1, beta2, epsilon, decay, scale);
-        }
+        State::Bytes(moments) => optimizer::adamw_8bit(values, gradient, moments, config.adamw(update)),
         State::Momentum(momentum) => muon(values, gradient, momentum, config, shape, [rate, decay, scale]),
         State::Projected { first, second, norm } => {
             apollo::step(values, gradient, first, second, norm, config, update);

@@ -1,6 +1,6 @@
 //! What an optimizer remembers of one parameter.
 
-use model::optimizer::Moments8bit;
+use model::optimizer::{BLOCK, Moments8bit};
 
 use super::{Method, OptimizerConfig, is_hidden_matrix};
 
@@ -29,17 +29,14 @@ pub(crate) enum Buffer<'a> {
 impl State {
     /// Before the first step.
     pub(crate) fn new(config: &OptimizerConfig, name: &str, shape: &[usize]) -> Self {
-        let count = shape.iter().product();
         let zeros = |count: usize| vec![0.0; count];
-        match config.method {
-            Method::Adamw8bit if count >= SMALL => Self::Bytes(Moments8bit::zeros(count)),
-            Method::Muon if is_hidden_matrix(name, shape) => Self::Momentum(zeros(count)),
-            Method::Apollo if is_hidden_matrix(name, shape) => {
-                let most = shape[0].max(shape[1]);
-                let projected = config.rank.min(shape[0].min(shape[1])) * most;
-                Self::Projected { first: zeros(projected), second: zeros(projected), norm: zeros(1) }
+        match Kind::of(config, name, shape) {
+            Kind::Moments(count) => Self::Moments { first: zeros(count), second: zeros(count) },
+            Kind::Bytes(count) => Self::Bytes(Moments8bit::zeros(count)),
+            Kind::Momentum(count) => Self::Momentum(zeros(count)),
+            Kind::Projected(count) => {
+                Self::Projected { first: zeros(count), second: zeros(count), norm: zeros(1) }
             }
-            _ => Self::Moments { first: zeros(count), second: zeros(count) },
         }
     }
 
@@ -63,16 +60,35 @@ impl State {
 
     /// Bytes it takes for a parameter of this name and shape.
     pub(crate) fn bytes(config: &OptimizerConfig, name: &str, shape: &[usize]) -> u64 {
-        let count = shape.iter().product::<usize>() as u64;
-        let blocks = count.div_ceil(model::optimizer::BLOCK as u64);
+        let bytes = match Kind::of(config, name, shape) {
+            Kind::Moments(count) => 8 * count,
+            Kind::Bytes(count) => 2 * count + 8 * count.div_ceil(BLOCK),
+            Kind::Momentum(count) => 4 * count,
+            Kind::Projected(count) => 8 * count + 4,
+        };
+        bytes as u64
+    }
+}
+
+/// Which state a parameter has, and of how many numbers.
+enum Kind {
+    Moments(usize),
+    Bytes(usize),
+    Momentum(usize),
+    Projected(usize),
+}
+
+impl Kind {
+    fn of(config: &OptimizerConfig, name: &str, shape: &[usize]) -> Self {
+        let count = shape.iter().product();
         match config.method {
-            Method::Adamw8bit if count >= SMALL as u64 => 2 * count + 8 * blocks,
-            Method::Muon if is_hidden_matrix(name, shape) => 4 * count,
+            Method::Adamw8bit if count >= SMALL => Self::Bytes(count),
+            Method::Muon if is_hidden_matrix(name, shape) => Self::Momentum(count),
             Method::Apollo if is_hidden_matrix(name, shape) => {
                 let (least, most) = (shape[0].min(shape[1]), shape[0].max(shape[1]));
-                8 * (config.rank.min(least) * most) as u64 + 4
+                Self::Projected(config.rank.min(least) * most)
             }
-            _ => 8 * count,
+            _ => Self::Moments(count),
         }
     }
 }

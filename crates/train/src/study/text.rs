@@ -165,14 +165,12 @@ pub fn text(
         run_tokens: options.run_tokens.max(options.context),
         micro_batches: options.micro_batches,
         rate: options.rate,
-        recompute: false,
         schedule: Schedule { warmup: options.steps / 50, shape: Shape::Wsd { decay: 0.4, floor: 0.02 } },
         seed,
         evaluate_every: options.evaluate_every,
-        spike: 0.0,
-        keep_best: false,
         checkpoint: Some(folder.join("state")),
         checkpoint_every: (options.steps / 10).max(1),
+        ..FitOptions::default()
     };
     let summary = fit_measured(&mut learner, &train_examples, &held_out_examples, &fit_options, control)?;
     let held_out_loss = evaluate(&learner, &held_out_examples, fit_options.run_tokens)?;
