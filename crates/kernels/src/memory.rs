@@ -1,5 +1,6 @@
 //! Memory for outputs that a kernel is about to write, and what becomes of freed memory.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static POISON: AtomicBool = AtomicBool::new(false);
@@ -20,6 +21,53 @@ pub fn unwritten(len: usize) -> Vec<f32> {
         values.set_len(len);
     }
     values
+}
+
+/// One cache line.
+#[derive(Clone, Copy, Debug, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Numbers from the beginning of a cache line on: a vector that lies across two lines costs two reads, and allocators
+/// promise 16 bytes only.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Vec<Line>);
+
+impl Lines {
+    /// No numbers.
+    pub(crate) const fn new() -> Self {
+        Lines(Vec::new())
+    }
+
+    /// At least `len` numbers. When there were fewer, nothing is known of them, as with [`unwritten`].
+    pub(crate) fn room(&mut self, len: usize) -> &mut [f32] {
+        let lines = len.div_ceil(16);
+        if self.0.len() < lines {
+            self.0 = Vec::with_capacity(lines);
+            // SAFETY: there is room; every pattern of bits is an f32, and each is written before it is read.
+            #[allow(clippy::uninit_vec)]
+            unsafe {
+                self.0.set_len(lines);
+            }
+            if POISON.load(Relaxed) {
+                self.fill(f32::NAN);
+            }
+        }
+        self
+    }
+}
+
+impl Deref for Lines {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+impl DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
 }
 
 /// Fills the vectors of [`unwritten`] with NaN from now on, or no longer.

@@ -287,20 +287,18 @@ fn solve_columns<S: Simd, const V: usize>(
     column: usize,
     back: bool,
 ) {
-    let load = |x: &[f32], row: usize, v: usize| {
-        padded(simd, &x[row * dim..(row + 1) * dim], column + v * LANES, 0.0)
-    };
     for step in 1..count {
         let row = if back { count - 1 - step } else { step };
         let mut sums = [simd.splat(0.0); V];
         for (v, sum) in sums.iter_mut().enumerate() {
-            *sum = load(x, row, v);
+            *sum = padded(simd, &x[row * dim..(row + 1) * dim], column + v * LANES, 0.0);
         }
         for other in if back { row + 1..count } else { 0..row } {
             let factor = if back { a[other * count + row] } else { a[row * count + other] };
             let factor = simd.splat(-factor);
             for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.fma(factor, load(x, other, v), *sum);
+                let other = padded(simd, &x[other * dim..(other + 1) * dim], column + v * LANES, 0.0);
+                *sum = simd.fma(factor, other, *sum);
             }
         }
         for (v, &sum) in sums.iter().enumerate() {

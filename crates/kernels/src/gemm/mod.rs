@@ -1,4 +1,4 @@
-//! Matrix products `C (+)= A · B` in f32, or with both factors rounded to bf16 and f32 sums.
+//! Matrix products `C (+)= A · B` in f32, or where the machine can with both factors rounded to bf16 and f32 sums.
 //!
 //! With many rows, B is packed (or dequantized) once, every thread takes blocks of rows, packs those of A
 //! for itself and multiplies register tiles. With few rows, A is packed once, and every thread takes groups of columns and packs that part of B block by block. An element of C is the
@@ -14,7 +14,7 @@ mod tile;
 
 use crate::cpu::{self, Level};
 use crate::expect_len;
-use crate::memory::unwritten;
+use crate::memory::Lines;
 use crate::pool::{self, Outputs};
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
 use pack::Layout;
@@ -29,10 +29,20 @@ pub enum Precision {
     /// f32 products, fused into the sums where the machine can.
     #[default]
     F32,
-    /// Both factors rounded to bf16 (nearest, ties to even). With AVX512-BF16 by its dot product, which
-    /// adds two products per step and takes subnormal numbers as zero; elsewhere by f32 products of the
-    /// rounded values in order. The two may differ in the last bits.
+    /// Both factors rounded to bf16 (nearest, ties to even), multiplied by AVX512-BF16's dot product, which adds
+    /// two products per step and takes subnormal numbers as zero. Where the level has no such instruction this is
+    /// [`Precision::F32`]: rounding by hand would cost time and gain nothing.
     BF16,
+}
+
+impl Precision {
+    /// How products are taken at a level.
+    pub fn at(self, level: Level) -> Precision {
+        match self {
+            Precision::BF16 if level.name() == "avx512" && cpu::has_bf16() => Precision::BF16,
+            _ => Precision::F32,
+        }
+    }
 }
 
 /// A factor of a product: `rows × columns` row-major, or stored transposed (`columns × rows`).
@@ -120,7 +130,7 @@ const PART: usize = 1 << 19;
 
 thread_local! {
     /// Packed A, kept between calls.
-    static PACKED_A: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static PACKED_A: Cell<Lines> = const { Cell::new(Lines::new()) };
     /// All of B packed, kept between calls.
     static ALL_OF_B: Cell<Prepared> = Cell::default();
 }
@@ -178,7 +188,7 @@ pub(crate) fn multiply(
 /// All of B, packed: for several products with it, which may use fewer of its first columns and inner indices.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    values: Vec<f32>,
+    values: Lines,
     n: usize,
     k: usize,
     layout: Option<Layout>,
@@ -192,10 +202,7 @@ impl Prepared {
         let (size, group) = (layout.depth(k), tile::PANELS * tile_width(level));
         let (room, groups) = (size * n.next_multiple_of(LANES), n.div_ceil(group));
         (self.n, self.k, self.layout) = (n, k, Some(layout));
-        if self.values.len() < room {
-            self.values = unwritten(room);
-        }
-        let to = Outputs::new(&mut self.values);
+        let to = Outputs::new(self.values.room(room));
         let parts = (n * k / PART * 16).clamp(1, 4 * pool::threads()).min(groups);
         pool::run(parts, &|part| {
             let groups = groups * part / parts..groups * (part + 1) / parts;
@@ -228,13 +235,10 @@ fn enter<K: Kernel>(level: Level, layout: Layout, kernel: K) -> K::Output {
 
 impl Run<'_> {
     /// All rows of A, packed.
-    fn pack(&self, packed: &mut Vec<f32>) {
+    fn pack(&self, packed: &mut Lines) {
         let size = self.layout.depth(self.shape.k) * LANES;
         let panels = self.rows.len().div_ceil(LANES);
-        if packed.len() < panels * size {
-            packed.resize(panels * size, 0.0);
-        }
-        let to = Outputs::new(packed);
+        let to = Outputs::new(packed.room(panels * size));
         let parts = (panels * LANES * self.shape.k / PART * 16).clamp(1, 4 * pool::threads()).min(panels);
         pool::run(parts, &|part| {
             let panels = panels * part / parts..panels * (part + 1) / parts;
@@ -257,10 +261,8 @@ impl Run<'_> {
             let rows = panels.start * LANES..(panels.end * LANES).min(m);
             let mut packed = PACKED_A.take();
             let room = panels.len() * size;
-            if packed.len() < room {
-                packed.resize(room, 0.0);
-            }
-            enter(self.level, self.layout, PackLeft { run: self, panels, to: &mut packed[..room] });
+            let to = &mut packed.room(room)[..room];
+            enter(self.level, self.layout, PackLeft { run: self, panels, to });
             let (origin, right) = (rows.start, Some(all));
             let part = tile::Part { run: self, packed: &packed, origin, rows, columns: 0..n, right };
             enter(self.level, self.layout, part);
@@ -333,7 +335,7 @@ impl Kernel for TileVectors {
     type Output = usize;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> usize {
-        tile::vectors::<S>()
+        S::COLUMNS
     }
 }
 

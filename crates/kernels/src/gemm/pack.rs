@@ -1,6 +1,6 @@
-//! Sixteen rows (or columns) of a factor as [inner][16] vectors, rounded or paired for bf16.
+//! Sixteen rows (or columns) of a factor as [inner][16] vectors, in pairs for bf16.
 
-use crate::cpu::{self, Level};
+use crate::cpu::Level;
 use crate::gemm::Precision;
 use crate::simd::{LANES, Simd, lanes_mut, padded, store_padded};
 use std::ops::Range;
@@ -10,18 +10,15 @@ use std::ops::Range;
 pub(crate) enum Layout {
     /// f32.
     Plain,
-    /// f32 rounded to bf16 values.
-    Rounded,
     /// Two bf16 per lane, of neighboring inner indices; the last of an odd number has a zero beside it.
     Paired,
 }
 
 impl Layout {
     pub(super) fn of(level: Level, precision: Precision) -> Layout {
-        match precision {
+        match precision.at(level) {
             Precision::F32 => Layout::Plain,
-            Precision::BF16 if level.name() == "avx512" && cpu::has_bf16() => Layout::Paired,
-            Precision::BF16 => Layout::Rounded,
+            Precision::BF16 => Layout::Paired,
         }
     }
 
@@ -60,19 +57,17 @@ pub(super) fn vector<S: Simd>(
 ) {
     let Strided { values, stride, along, lane, count } = from;
     if along {
-        let row = |k: usize| padded(simd, &values[k * stride + lane..][..count], 0, 0.0);
-        let zero = simd.splat(0.0);
-        let mut at = 0;
-        let mut k = inner.start;
-        while k < inner.end {
-            let (value, steps) = match layout {
-                Layout::Plain => (row(k), 1),
-                Layout::Rounded => (simd.round_bf16(row(k)), 1),
-                Layout::Paired => (simd.pairs(row(k), if k + 1 < inner.end { row(k + 1) } else { zero }), 2),
-            };
-            simd.store(value, lanes_mut(to, at));
-            at += step;
-            k += steps;
+        let steps = if layout == Layout::Paired { 2 } else { 1 };
+        for (at, k) in inner.clone().step_by(steps).enumerate() {
+            let mut value = padded(simd, &values[k * stride + lane..][..count], 0, 0.0);
+            if layout == Layout::Paired {
+                let mut odd = simd.splat(0.0);
+                if k + 1 < inner.end {
+                    odd = padded(simd, &values[(k + 1) * stride + lane..][..count], 0, 0.0);
+                }
+                value = simd.pairs(value, odd);
+            }
+            simd.store(value, lanes_mut(to, at * step));
         }
         return;
     }
@@ -100,7 +95,6 @@ pub(super) fn vector<S: Simd>(
             *row = padded(simd, &values[(lane + i) * stride + k..][..steps], 0, 0.0);
         }
         for &value in &simd.turn(rows)[..steps] {
-            let value = if layout == Layout::Rounded { simd.round_bf16(value) } else { value };
             simd.store(value, lanes_mut(to, at));
             at += step;
         }
@@ -112,11 +106,6 @@ pub(super) fn vector<S: Simd>(
 pub(super) fn row<S: Simd>(simd: S, layout: Layout, from: &[f32], to: &mut [f32]) {
     match layout {
         Layout::Plain => to.copy_from_slice(from),
-        Layout::Rounded => {
-            for at in (0..from.len()).step_by(LANES) {
-                store_padded(simd, simd.round_bf16(padded(simd, from, at, 0.0)), to, at);
-            }
-        }
         Layout::Paired => {
             for at in (0..from.len()).step_by(2 * LANES) {
                 let rest = &from[at..];

@@ -4,6 +4,7 @@ use super::pack::Layout;
 use super::{INNER, enter, tile};
 use crate::cpu;
 use crate::gemm::Precision;
+use crate::memory::Lines;
 use crate::pool;
 use crate::simd::{Kernel, LANES, Simd};
 use std::hint::black_box;
@@ -35,15 +36,15 @@ impl Kernel for Tiles {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> f64 {
-        let vectors = tile::vectors::<S>();
-        let a = vec![1.0f32; INNER * LANES];
-        let b = vec![1.0f32; INNER * LANES * vectors];
+        let (mut a, mut b) = (Lines::new(), Lines::new());
+        a.room(INNER * LANES).fill(1.0);
+        b.room(INNER * LANES * S::COLUMNS).fill(1.0);
         let mut sum = 0.0;
         for _ in 0..TILES {
             sum += tile::alone(simd, black_box(&a), black_box(&b));
         }
         black_box(sum);
         let pairs = if S::PAIRS { 2 } else { 1 };
-        (2 * TILES * INNER * pairs * tile::rows_of::<S>() * vectors * LANES) as f64
+        (2 * TILES * INNER * pairs * S::ROWS * S::COLUMNS * LANES) as f64
     }
 }

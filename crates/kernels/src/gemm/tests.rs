@@ -46,9 +46,9 @@ fn every_level_matches_the_twin() {
             for precision in [Precision::F32, Precision::BF16] {
                 for accumulate in [false, true] {
                     let before = if accumulate { floats(m * n, 9) } else { vec![f32::NAN; m * n] };
-                    let mut expected = before.clone();
-                    naive::gemm(m, n, k, a, b, accumulate, precision, &mut expected);
                     for level in Level::available() {
+                        let mut expected = before.clone();
+                        naive::gemm(m, n, k, a, b, accumulate, precision.at(level), &mut expected);
                         let mut c = before.clone();
                         at_level(level, shape, (a, b), accumulate, precision, &mut c);
                         let worst = c.iter().zip(&expected).fold(0f32, |e, (a, b)| e.max((a - b).abs()));

@@ -3,6 +3,7 @@
 use super::pack::Layout;
 use super::right::panel as panel_of;
 use super::{INNER, Prepared, Right, Run, Shape};
+use crate::memory::Lines;
 use crate::simd::{Kernel, LANES, Simd, padded, store_padded};
 use std::cell::Cell;
 use std::ops::Range;
@@ -13,15 +14,9 @@ pub(super) const PANELS: usize = 8;
 /// Rows of A that stay in the second-level cache while the panels pass by.
 pub(super) const ROWS: usize = 256;
 
-/// Vectors of a tile: 8 × 3 accumulators where there are 32 wide registers, else 4 × 1.
-#[inline(always)]
-pub(super) fn vectors<S: Simd>() -> usize {
-    if S::TOKENS >= 16 { 3 } else { 1 }
-}
-
 thread_local! {
     /// Packed panels of B, kept between calls.
-    static PACKED_B: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static PACKED_B: Cell<Lines> = const { Cell::new(Lines::new()) };
 }
 
 /// Some rows (of the chunk) and columns of a product.
@@ -39,13 +34,14 @@ pub(super) struct Part<'a> {
 /// Columns whose panels are packed together, at a level.
 #[inline(always)]
 fn group<S: Simd>() -> usize {
-    PANELS * vectors::<S>() * LANES
+    PANELS * S::COLUMNS * LANES
 }
 
-/// Inner indices worked on at a time.
+/// Inner indices worked on at a time: a panel of B of so many rows stays in the first-level cache.
 #[inline(always)]
-fn block(layout: Layout) -> usize {
-    if layout == Layout::Paired { 2 * INNER } else { INNER }
+fn block<S: Simd>(layout: Layout) -> usize {
+    let inner = if S::COLUMNS == 1 { 2 * INNER } else { INNER };
+    if layout == Layout::Paired { 2 * inner } else { inner }
 }
 
 /// Where in all of packed B the block of the inner dimension from `start` lies, for the group of columns from
@@ -75,10 +71,10 @@ impl Kernel for PackRight<'_> {
         for at in groups {
             let columns = at * group::<S>()..((at + 1) * group::<S>()).min(n);
             let wide = columns.len().next_multiple_of(LANES);
-            for start in (0..k).step_by(block(layout)) {
-                let inner = start..(start + block(layout)).min(k);
+            for start in (0..k).step_by(block::<S>(layout)) {
+                let inner = start..(start + block::<S>(layout)).min(k);
                 let to = &mut to[place(layout, k, columns.start - begin, wide, start)..];
-                right.pack(simd, layout, columns.clone(), inner, vectors::<S>(), to);
+                right.pack(simd, layout, columns.clone(), inner, S::COLUMNS, to);
             }
         }
     }
@@ -91,11 +87,11 @@ impl Kernel for Part<'_> {
         let Part { run, packed, origin, rows, columns, right: shared } = self;
         let Shape { k, .. } = run.shape;
         let layout = run.layout;
-        let block = block(layout);
+        let block = block::<S>(layout);
         let mut own = PACKED_B.take();
         let room = layout.depth(block.min(k)) * group::<S>().min(columns.len().next_multiple_of(LANES));
-        if shared.is_none() && own.len() < room {
-            own.resize(room, 0.0);
+        if shared.is_none() {
+            own.room(room);
         }
         let size = layout.depth(k) * LANES;
         let by_rows = !run.left.transposed;
@@ -113,7 +109,7 @@ impl Kernel for Part<'_> {
                         (&values[place(layout, *k, first, all * LANES, start)..], deep)
                     }
                     None => {
-                        run.right.pack(simd, layout, columns.clone(), inner, vectors::<S>(), &mut own);
+                        run.right.pack(simd, layout, columns.clone(), inner, S::COLUMNS, &mut own);
                         (&own[..], depth)
                     }
                 };
@@ -122,7 +118,7 @@ impl Kernel for Part<'_> {
                     let bottom = (top + ROWS).min(rows.end);
                     let mut vector = 0;
                     while vector < all && columns.start + vector * LANES < columns.end {
-                        let (_, width) = panel_of(all, vector, vectors::<S>());
+                        let (_, width) = panel_of(all, vector, S::COLUMNS);
                         let b = &right[vector * LANES * deep..][..depth * width * LANES];
                         let column = columns.start + vector * LANES;
                         let columns = (columns.end - column).min(width * LANES);
@@ -171,11 +167,11 @@ struct Place {
 #[inline(always)]
 fn panel<S: Simd>(simd: S, run: &Run, a: Panel, b: &[f32], place: Place) {
     match (place.width, a.step > 0) {
-        (3, false) if S::TOKENS >= 16 => rows::<S, 3, false>(simd, run, a, b, place),
-        (2, false) if S::TOKENS >= 16 => rows::<S, 2, false>(simd, run, a, b, place),
+        (3, false) if S::COLUMNS == 3 => rows::<S, 3, false>(simd, run, a, b, place),
+        (2, false) if S::COLUMNS == 3 => rows::<S, 2, false>(simd, run, a, b, place),
         (_, false) => rows::<S, 1, false>(simd, run, a, b, place),
-        (3, true) if S::TOKENS >= 16 => rows::<S, 3, true>(simd, run, a, b, place),
-        (2, true) if S::TOKENS >= 16 => rows::<S, 2, true>(simd, run, a, b, place),
+        (3, true) if S::COLUMNS == 3 => rows::<S, 3, true>(simd, run, a, b, place),
+        (2, true) if S::COLUMNS == 3 => rows::<S, 2, true>(simd, run, a, b, place),
         (_, true) => rows::<S, 1, true>(simd, run, a, b, place),
     }
 }
@@ -185,9 +181,12 @@ fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Pan
     let mut row = 0;
     while row < place.rows {
         let left = place.rows - row;
-        if S::TOKENS >= 16 && left > 4 {
+        if S::ROWS == 8 && left > 4 {
             tile::<S, 8, V, BY_ROWS>(simd, run, a, b, row, place);
             row += 8;
+        } else if S::ROWS == 6 && left > 4 {
+            tile::<S, 6, V, BY_ROWS>(simd, run, a, b, row, place);
+            row += 6;
         } else if left > 1 {
             tile::<S, 4, V, BY_ROWS>(simd, run, a, b, row, place);
             row += 4;
@@ -196,12 +195,6 @@ fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Pan
             row += 1;
         }
     }
-}
-
-/// Rows of the largest tile at a level.
-#[inline(always)]
-pub(super) fn rows_of<S: Simd>() -> usize {
-    if S::TOKENS >= 16 { 8 } else { 4 }
 }
 
 /// One largest tile whose sums go nowhere but into one number.
@@ -213,10 +206,10 @@ pub(super) fn alone<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
         simd.store(sum, &mut all);
         all[0]
     };
-    if S::TOKENS >= 16 {
-        sums::<S, 8, 3, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum()
-    } else {
-        sums::<S, 4, 1, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum()
+    match S::ROWS {
+        8 => sums::<S, 8, 3, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum(),
+        6 => sums::<S, 6, 1, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum(),
+        _ => sums::<S, 4, 1, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum(),
     }
 }
 
@@ -241,6 +234,9 @@ fn tile<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     }
 }
 
+/// Inner indices of rows of A that are taken together.
+const STEPS: usize = 4;
+
 /// The products of rows `first..first + R` of A with a panel of B.
 #[inline(always)]
 fn sums<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
@@ -253,7 +249,15 @@ fn sums<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     let mut sums = [[simd.splat(0.0); V]; R];
     if BY_ROWS {
         let lines: [&[f32]; R] = std::array::from_fn(|i| &a.values[(first + i) * a.step..][..a.depth]);
-        for (k, b) in b.chunks_exact(V).enumerate() {
+        // Several inner indices at a time, so that the ends of the lines are not looked for at each.
+        let chunks = lines.map(|line| line.as_chunks::<STEPS>().0);
+        for (c, b) in b.chunks_exact(V * STEPS).enumerate() {
+            let lines: [&[f32; STEPS]; R] = std::array::from_fn(|i| &chunks[i][c]);
+            for (k, b) in b.chunks_exact(V).enumerate() {
+                add(simd, |i| lines[i][k], b, &mut sums);
+            }
+        }
+        for (k, b) in b.chunks_exact(V).enumerate().skip(a.depth / STEPS * STEPS) {
             add(simd, |i| lines[i][k], b, &mut sums);
         }
     } else {

@@ -111,6 +111,8 @@ impl<const BF16: bool> Simd for Wide<BF16> {
     type Nibbles = [__m512i; 8];
     type Bytes = [__m512i; 8];
     const TOKENS: usize = 16;
+    const ROWS: usize = 8;
+    const COLUMNS: usize = 3;
     const PAIRS: bool = BF16;
 
     #[inline(always)]
@@ -246,10 +248,6 @@ impl<const BF16: bool> Simd for Wide<BF16> {
     #[inline(always)]
     fn dot_bytes(self, codes: &Self::Bytes, activations: &[i8; 32], from: usize, to: usize) -> __m512 {
         self.dot(codes, activations, from, to)
-    }
-    #[inline(always)]
-    fn round_bf16(self, a: __m512) -> __m512 {
-        self.rounded(a)
     }
     #[inline(always)]
     fn pairs(self, even: __m512, odd: __m512) -> __m512 {

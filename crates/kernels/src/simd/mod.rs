@@ -23,6 +23,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     type Bytes;
     /// Tokens a register tile holds without spilling.
     const TOKENS: usize;
+    /// Rows of a register tile of a matrix product, at most sixteen, with [`Simd::COLUMNS`] vectors of columns.
+    const ROWS: usize = 4;
+    /// Vectors of columns of such a tile.
+    const COLUMNS: usize = 1;
 
     fn splat(self, value: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
@@ -55,8 +59,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Whether [`Simd::dot_pairs`] is an instruction here. Where it is not, nobody calls it or
     /// [`Simd::pairs`].
     const PAIRS: bool = false;
-    /// The nearest bf16 value, ties to even; NaN stays NaN.
-    fn round_bf16(self, a: Self::V) -> Self::V;
     /// Pairs of bf16 in 32-bit lanes: `even` rounded in the low half, `odd` in the high half.
     fn pairs(self, even: Self::V, odd: Self::V) -> Self::V;
     /// Pairs of neighboring numbers of 32 in order, `low` being the first sixteen, as [`Simd::pairs`] rounds them.
@@ -199,8 +201,8 @@ fn neighbors<S: Simd>(simd: S, low: S::V, high: S::V) -> S::V {
     simd.store(low, &mut all[0]);
     simd.store(high, &mut all[1]);
     let all = all.as_flattened();
-    let every = |first: usize| simd.load(&std::array::from_fn(|i| all[2 * i + first]));
-    simd.pairs(every(0), every(1))
+    let [even, odd] = [0, 1].map(|first| std::array::from_fn(|i| all[2 * i + first]));
+    simd.pairs(simd.load(&even), simd.load(&odd))
 }
 
 /// Stores lanes into `slice` from `at`, as many as there is room for.

@@ -127,10 +127,6 @@ impl Simd for Scalar {
         dot(codes, activations, from, to)
     }
     #[inline(always)]
-    fn round_bf16(self, a: Self::V) -> Self::V {
-        a.map(|v| bf16::from_f32(v).to_f32())
-    }
-    #[inline(always)]
     fn pairs(self, even: Self::V, odd: Self::V) -> Self::V {
         let bits = |v: f32| u32::from(bf16::from_f32(v).to_bits());
         from_fn(|i| f32::from_bits(bits(even[i]) | bits(odd[i]) << 16))
