@@ -234,8 +234,17 @@ fn enter<K: Kernel>(level: Level, layout: Layout, kernel: K) -> K::Output {
 }
 
 impl Run<'_> {
+    /// Whether A is read where it lies: its rows need neither turning nor rounding.
+    #[inline(always)]
+    fn as_it_stands(&self) -> bool {
+        self.layout == Layout::Plain && !self.left.transposed
+    }
+
     /// All rows of A, packed.
     fn pack(&self, packed: &mut Lines) {
+        if self.as_it_stands() {
+            return;
+        }
         let size = self.layout.depth(self.shape.k) * LANES;
         let panels = self.rows.len().div_ceil(LANES);
         let to = Outputs::new(packed.room(panels * size));
@@ -260,9 +269,11 @@ impl Run<'_> {
             let panels = tall * part / parts..tall * (part + 1) / parts;
             let rows = panels.start * LANES..(panels.end * LANES).min(m);
             let mut packed = PACKED_A.take();
-            let room = panels.len() * size;
-            let to = &mut packed.room(room)[..room];
-            enter(self.level, self.layout, PackLeft { run: self, panels, to });
+            if !self.as_it_stands() {
+                let room = panels.len() * size;
+                let to = &mut packed.room(room)[..room];
+                enter(self.level, self.layout, PackLeft { run: self, panels, to });
+            }
             let (origin, right) = (rows.start, Some(all));
             let part = tile::Part { run: self, packed: &packed, origin, rows, columns: 0..n, right };
             enter(self.level, self.layout, part);
@@ -293,7 +304,7 @@ impl Run<'_> {
     }
 }
 
-/// Packs rows of A by sixteens: each row by itself, or (stored transposed) as panels of [inner][16].
+/// Packs rows of A by sixteens: each row by itself, in pairs, or (stored transposed) as panels of [inner][16].
 struct PackLeft<'a> {
     run: &'a Run<'a>,
     panels: Range<usize>,
@@ -316,7 +327,7 @@ impl Kernel for PackLeft<'_> {
                 pack::vector(simd, run.layout, from, 0..k, to, LANES);
             } else {
                 for (row, to) in (row..row + count).zip(to.chunks_exact_mut(depth)) {
-                    pack::row(simd, run.layout, &values[row * stride..][..k], to);
+                    pack::row(simd, &values[row * stride..][..k], to);
                 }
             }
         }

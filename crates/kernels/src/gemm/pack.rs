@@ -101,17 +101,12 @@ pub(super) fn vector<S: Simd>(
     }
 }
 
-/// Packs one row of A for itself.
+/// Packs one row of A in pairs, for itself.
 #[inline(always)]
-pub(super) fn row<S: Simd>(simd: S, layout: Layout, from: &[f32], to: &mut [f32]) {
-    match layout {
-        Layout::Plain => to.copy_from_slice(from),
-        Layout::Paired => {
-            for at in (0..from.len()).step_by(2 * LANES) {
-                let rest = &from[at..];
-                let high = if rest.len() > LANES { padded(simd, rest, LANES, 0.0) } else { simd.splat(0.0) };
-                store_padded(simd, simd.neighbors(padded(simd, rest, 0, 0.0), high), to, at / 2);
-            }
-        }
+pub(super) fn row<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+    for at in (0..from.len()).step_by(2 * LANES) {
+        let rest = &from[at..];
+        let high = if rest.len() > LANES { padded(simd, rest, LANES, 0.0) } else { simd.splat(0.0) };
+        store_padded(simd, simd.neighbors(padded(simd, rest, 0, 0.0), high), to, at / 2);
     }
 }

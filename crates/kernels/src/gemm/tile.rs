@@ -22,7 +22,7 @@ thread_local! {
 /// Some rows (of the chunk) and columns of a product.
 pub(super) struct Part<'a> {
     pub(super) run: &'a Run<'a>,
-    /// A from row `origin` on.
+    /// A from row `origin` on, unless it is read as it stands.
     pub(super) packed: &'a [f32],
     pub(super) origin: usize,
     pub(super) rows: Range<usize>,
@@ -94,7 +94,6 @@ impl Kernel for Part<'_> {
             own.room(room);
         }
         let size = layout.depth(k) * LANES;
-        let by_rows = !run.left.transposed;
         for first in columns.clone().step_by(group::<S>()) {
             let columns = first..(first + group::<S>()).min(columns.end);
             // Panels are those of all columns that were packed, of which the last may not be wanted.
@@ -124,14 +123,21 @@ impl Kernel for Part<'_> {
                         let columns = (columns.end - column).min(width * LANES);
                         vector += width;
                         for row in (top..bottom).step_by(LANES) {
-                            let a = &packed[(row - origin) / LANES * size..][..size];
-                            let (a, step) = match by_rows {
-                                true => (&a[layout.depth(start)..], layout.depth(k)),
-                                false => (&a[layout.depth(start) * LANES..], 0),
-                            };
                             let rows = LANES.min(rows.end - row);
+                            let at = (row - origin) / LANES * size;
                             let row = run.rows.start + row;
-                            let left = Panel { values: a, step, depth };
+                            let (values, step, last) = match (run.as_it_stands(), run.left.transposed) {
+                                (true, _) => (
+                                    &run.left.values[row * run.left.stride + start..],
+                                    run.left.stride,
+                                    rows - 1,
+                                ),
+                                (_, false) => {
+                                    (&packed[at + layout.depth(start)..], layout.depth(k), LANES - 1)
+                                }
+                                (_, true) => (&packed[at + layout.depth(start) * LANES..], 0, LANES - 1),
+                            };
+                            let left = Panel { values, step, last, depth };
                             panel(simd, run, left, b, Place { row, rows, column, columns, width, add });
                         }
                     }
@@ -148,6 +154,8 @@ struct Panel<'a> {
     values: &'a [f32],
     /// From row to row; 0 in a panel of [inner][16].
     step: usize,
+    /// The last row there is; a tile may want more of them, whose sums nobody uses.
+    last: usize,
     depth: usize,
 }
 
@@ -200,7 +208,7 @@ fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Pan
 /// One largest tile whose sums go nowhere but into one number.
 #[inline(always)]
 pub(super) fn alone<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let a = Panel { values: a, step: INNER, depth: INNER };
+    let a = Panel { values: a, step: INNER, last: LANES - 1, depth: INNER };
     let first = |sum| {
         let mut all = [0.0; LANES];
         simd.store(sum, &mut all);
@@ -248,7 +256,8 @@ fn sums<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     let (b, _) = b[..a.depth * V * LANES].as_chunks::<LANES>();
     let mut sums = [[simd.splat(0.0); V]; R];
     if BY_ROWS {
-        let lines: [&[f32]; R] = std::array::from_fn(|i| &a.values[(first + i) * a.step..][..a.depth]);
+        let lines: [&[f32]; R] =
+            std::array::from_fn(|i| &a.values[(first + i).min(a.last) * a.step..][..a.depth]);
         // Several inner indices at a time, so that the ends of the lines are not looked for at each.
         let chunks = lines.map(|line| line.as_chunks::<STEPS>().0);
         for (c, b) in b.chunks_exact(V * STEPS).enumerate() {

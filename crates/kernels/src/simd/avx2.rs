@@ -288,10 +288,11 @@ impl Simd for Pair {
         wide!({
             let low = _mm256_set1_epi8(15);
             let mut codes = [[low; 16]; 2];
-            for i in 0..16 {
+            let [lower, upper] = &mut codes;
+            for (i, (lower, upper)) in lower.iter_mut().zip(upper).enumerate() {
                 let both = _mm256_loadu_si256(packed.as_ptr().add(i * 32).cast());
-                codes[0][i] = _mm256_and_si256(both, low);
-                codes[1][i] = _mm256_and_si256(_mm256_srli_epi16::<4>(both), low);
+                *lower = _mm256_and_si256(both, low);
+                *upper = _mm256_and_si256(_mm256_srli_epi16::<4>(both), low);
             }
             codes
         })
