@@ -8,11 +8,13 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Instant;
 
-use align::guard::{Decision, Guard, GuardOptions, Reading};
+use align::guard::{Decision, Guard, GuardOptions, Reading, above_middle};
 use align::preferences::{Side, split};
+use model::config::Layers;
 use model::{Activation, Checkpoint, Hooks, Message, Transformer, Want};
 use serde_json::Value;
 use statistics::auroc;
+use tasks::Language;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -100,24 +102,31 @@ fn main() -> Outcome<()> {
     let sources = sources(Path::new(data))?;
     let mut blocks: Vec<usize> = args[2..].iter().filter_map(|block| block.parse().ok()).collect();
     if blocks.is_empty() {
-        blocks.push(transformer.config().layers.len() / 2);
+        blocks.push(above_middle(&transformer));
     }
     for block in blocks {
+        // The blocks above the guard's make no difference to it; without them, reading takes half as long.
+        let mut config = checkpoint.config().clone();
+        config.layers = Layers::parse(&format!("{} x [attention]", block + 1))?;
+        let lower = Transformer::load(&config, &mut &checkpoint, Activation::Int8)?;
         let options = GuardOptions { block: Some(block), ..GuardOptions::default() };
-        let Some(guard) = Guard::fit(&transformer, &tokenizer, &template, &options, &mut |_, _| true)? else {
+        let Some(guard) = Guard::fit(&lower, &tokenizer, &template, &options, &mut |done, of| {
+            eprintln!("{done} of {of}");
+            true
+        })?
+        else {
             continue;
         };
-        let judge = |prompt: &str| guard.judge_alone(&transformer, &tokenizer, &template, prompt);
+        let judge = |prompts: &[&str]| guard.judge_all(&lower, &tokenizer, &template, prompts);
         let mut scored = Vec::new();
         for source in &sources {
-            let judged: Vec<_> =
-                source.prompts.iter().map(|prompt| judge(prompt)).collect::<Result<_, _>>()?;
+            let judged = judge(&source.prompts.iter().map(String::as_str).collect::<Vec<_>>())?;
             let risky = judged.iter().filter(|judgment| judgment.risky).count();
             println!("block {block}: {}: {risky} of {} risky", source.name, judged.len());
             scored.push((source, judged));
         }
-        let own: Vec<_> =
-            split(true).map(|p| Ok((p.side == Side::Unsafe, judge(&p.prompt)?))).collect::<Outcome<_>>()?;
+        let own = judge(&split(true).map(|p| p.prompt.as_str()).collect::<Vec<_>>())?;
+        let own: Vec<_> = split(true).zip(own).collect();
         let area = |of: &dyn Fn(&align::guard::Judgment) -> f64, negatives: &[&str], positives: &[&str]| {
             let chosen = scored.iter().filter(|(s, _)| {
                 if s.harmful {
@@ -137,13 +146,23 @@ fn main() -> Outcome<()> {
             ("probe", &|j| j.probe.unwrap_or(0.0)),
             ("letters", &|j| j.letters),
         ] {
-            let (scores, labels): (Vec<f64>, Vec<bool>) = own.iter().map(|(is, j)| (of(j), *is)).unzip();
+            let held_out = |languages: &[Language]| {
+                let chosen = own.iter().filter(|(p, _)| languages.contains(&p.language));
+                let (scores, labels): (Vec<f64>, Vec<bool>) =
+                    chosen.map(|(p, j)| (of(j), p.side == Side::Unsafe)).unzip();
+                auroc(&scores, &labels).ok().flatten().unwrap_or(f64::NAN)
+            };
+            let harmful = &["refusal_direction harmful"];
+            print!("block {block} {name}: AUROC against all {:.4}", area(of, &[], harmful));
+            for source in scored.iter().map(|(source, _)| source).filter(|source| !source.harmful) {
+                print!(", {} {:.4}", source.name, area(of, &[source.name], harmful));
+            }
             println!(
-                "block {block} {name}: AUROC against all {:.4}, against xstest safe {:.4}, xstest alone {:.4}, own held-out {:.4}",
-                area(of, &[], &["refusal_direction harmful"]),
-                area(of, &["xstest safe"], &["refusal_direction harmful"]),
+                "; xstest alone {:.4}; own held-out {:.4}, English {:.4}, Chinese {:.4}",
                 area(of, &["xstest safe"], &["xstest unsafe"]),
-                auroc(&scores, &labels)?.unwrap_or(f64::NAN)
+                held_out(&Language::ALL),
+                held_out(&[Language::En]),
+                held_out(&[Language::Zh]),
             );
         }
         cost(&transformer, &tokenizer, &template, &guard)?;

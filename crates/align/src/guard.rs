@@ -5,10 +5,12 @@
 //! reads it, so a judgment costs one dot product (linear probes as in Alain and Bengio 2016). Character n-grams and a
 //! list of phrases stand beside it. How much each counts is learned from scores on topics each was not fitted on.
 //!
-//! It is fitted on the trained split of the preference set, and on ordinary requests of any length (questions of the
-//! built-in tasks, texts to work on), so that length alone is no sign of harm.
+//! It is fitted on the trained split of the preference set without its innocently worded topics, on further plain
+//! requests of both sides in many wordings, and on ordinary requests of any length (questions of the built-in tasks,
+//! texts to work on), so that neither length nor the wording of a request is a sign of harm.
 
-mod characters;
+mod cases;
+mod letters;
 mod logistic;
 mod output;
 
@@ -17,14 +19,15 @@ use std::path::Path;
 
 use model::template::ChatTemplate;
 use model::tokenizer::Tokenizer;
-use model::{Hooks, Message, Packed, Transformer};
+use model::{Cache, Hooks, Message, Transformer, Want};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::measure::evenly;
-use crate::preferences::{Side, anchor_texts, split};
+use crate::preferences::{Side, split};
 use crate::sequence::numbers;
-use characters::{BUCKETS, features, phrases};
+use cases::{Case, cases};
+use letters::{Letters, grams, phrases};
 pub use logistic::Logistic;
 pub use output::{Decision, OutputCheck};
 
@@ -75,7 +78,7 @@ pub struct Judgment {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuardOptions {
-    /// The block whose output is read; `None` is the middle one.
+    /// The block whose output is read; `None` is the one above the middle.
     pub block: Option<usize>,
     /// Penalty of the probe.
     pub penalty: f64,
@@ -89,7 +92,7 @@ pub struct GuardOptions {
 
 impl Default for GuardOptions {
     fn default() -> Self {
-        Self { block: None, penalty: 3e-4, letters_penalty: 1e-3, false_alarms: 0.05, requests: 0 }
+        Self { block: None, penalty: 5e-5, letters_penalty: 1e-4, false_alarms: 0.05, requests: 0 }
     }
 }
 
@@ -102,14 +105,14 @@ pub struct Guard {
     center: Vec<f32>,
     scale: Vec<f32>,
     probe: Logistic,
-    letters: Logistic,
+    letters: Letters,
     /// Log-odds from the scores of probe, letters and phrases.
     together: Logistic,
     /// The same without the probe.
     without_probe: Logistic,
     limit: f32,
     /// Letters of harmful requests against those of answers.
-    output: Logistic,
+    output: Letters,
     output_limit: f32,
 }
 
@@ -129,7 +132,7 @@ impl Guard {
         options: &GuardOptions,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Option<Self>, Error> {
-        let block = options.block.unwrap_or(transformer.config().layers.len() / 2);
+        let block = options.block.unwrap_or_else(|| above_middle(transformer));
         let mut cases = cases();
         if options.requests > 0 {
             let mut wanted = evenly(cases.len(), options.requests).peekable();
@@ -137,9 +140,11 @@ impl Guard {
             cases.retain(|_| index.next().is_some_and(|index| wanted.next_if_eq(&index).is_some()));
         }
         let mut readings = Vec::with_capacity(cases.len());
-        for (index, case) in cases.iter().enumerate() {
-            readings.push(read(transformer, tokenizer, template, block, &case.prompt)?.features());
-            if !progress(index + 1, cases.len()) {
+        for some in cases.chunks(AT_ONCE) {
+            let prompts: Vec<&str> = some.iter().map(|case| case.prompt.as_str()).collect();
+            let read = read(transformer, tokenizer, template, block, &prompts)?;
+            readings.extend(read.iter().map(Reading::features));
+            if !progress(readings.len(), cases.len()) {
                 return Ok(None);
             }
         }
@@ -164,7 +169,7 @@ impl Guard {
             })
             .collect();
         readings.iter_mut().for_each(|reading| standardize(reading, &center, &scale));
-        let letters: Vec<Vec<(usize, f64)>> = cases.iter().map(|case| features(&case.prompt)).collect();
+        let letters: Vec<Vec<usize>> = cases.iter().map(|case| grams(&case.prompt)).collect();
         let positive: Vec<bool> = cases.iter().map(|case| case.harmful).collect();
         let mut evidence = vec![vec![0.0; 3]; cases.len()];
         for fold in 0..FOLDS {
@@ -172,8 +177,8 @@ impl Guard {
             let labels: Vec<bool> = inside.iter().map(|&i| positive[i]).collect();
             let rows: Vec<Vec<f64>> = inside.iter().map(|&i| readings[i].clone()).collect();
             let probe = Logistic::fit(&rows, &labels, width, options.penalty);
-            let rows: Vec<_> = inside.iter().map(|&i| letters[i].clone()).collect();
-            let by_letters = Logistic::fit(&rows, &labels, BUCKETS, options.letters_penalty);
+            let rows: Vec<&[usize]> = inside.iter().map(|&i| letters[i].as_slice()).collect();
+            let by_letters = Letters::fit(&rows, &labels, options.letters_penalty);
             for i in (0..cases.len()).filter(|&i| cases[i].fold == fold) {
                 evidence[i] = vec![
                     probe.score(&readings[i]),
@@ -193,7 +198,8 @@ impl Guard {
             .collect();
         let limit = quantile(harmless, 1.0 - options.false_alarms).max(0.0) as f32;
         let probe = Logistic::fit(&readings, &positive, width, options.penalty);
-        let letters = Logistic::fit(&letters, &positive, BUCKETS, options.letters_penalty);
+        let letters: Vec<&[usize]> = letters.iter().map(Vec::as_slice).collect();
+        let letters = Letters::fit(&letters, &positive, options.letters_penalty);
         let (output, output_limit) = output(options.letters_penalty);
         Self { block, center, scale, probe, letters, together, without_probe, limit, output, output_limit }
     }
@@ -236,7 +242,28 @@ impl Guard {
         template: &ChatTemplate,
         request: &str,
     ) -> Result<Judgment, Error> {
-        Ok(self.judge(request, Some(&read(transformer, tokenizer, template, self.block, request)?)))
+        let readings = read(transformer, tokenizer, template, self.block, &[request])?;
+        Ok(self.judge(request, readings.first()))
+    }
+
+    /// As [`judge_alone`](Self::judge_alone), several requests at a time.
+    ///
+    /// # Errors
+    /// The model has no such block, or refuses a request.
+    pub fn judge_all(
+        &self,
+        transformer: &Transformer,
+        tokenizer: &Tokenizer,
+        template: &ChatTemplate,
+        requests: &[&str],
+    ) -> Result<Vec<Judgment>, Error> {
+        let mut judgments = Vec::with_capacity(requests.len());
+        for some in requests.chunks(AT_ONCE) {
+            let readings = read(transformer, tokenizer, template, self.block, some)?;
+            judgments
+                .extend(some.iter().zip(&readings).map(|(text, reading)| self.judge(text, Some(reading))));
+        }
+        Ok(judgments)
     }
 
     /// A check of the response to a judged request.
@@ -245,7 +272,7 @@ impl Guard {
     }
 
     fn letters(&self, text: &str) -> f64 {
-        self.letters.score(&features(text))
+        self.letters.score(&grams(text))
     }
 
     /// Writes the guard as JSON.
@@ -271,8 +298,8 @@ impl Guard {
         let width = guard.center.len();
         let fits = guard.scale.len() == width
             && guard.probe.weights.len() == width
-            && guard.letters.weights.len() == BUCKETS
-            && guard.output.weights.len() == BUCKETS
+            && guard.letters.fits()
+            && guard.output.fits()
             && guard.together.weights.len() == 3
             && guard.without_probe.weights.len() == 2;
         if fits { Ok(guard) } else { Err(invalid("its parts differ in size".into())) }
@@ -289,21 +316,52 @@ fn listen<'a>(block: usize, hooks: &mut Hooks<'a>, reading: &'a RefCell<Reading>
     });
 }
 
-/// Reads a request in a pass of its own.
+/// The block above the middle: on requests of kinds left out of the fit, blocks 14 to 18 of 30 did equally well.
+pub fn above_middle(transformer: &Transformer) -> usize {
+    let blocks = transformer.config().layers.len();
+    (blocks / 2 + 1).min(blocks.saturating_sub(1))
+}
+
+/// Requests that share the reading of what they begin with, which is the template's system message.
+const AT_ONCE: usize = 32;
+
+/// Reads requests in passes of their own.
 fn read(
     transformer: &Transformer,
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
     block: usize,
-    request: &str,
-) -> Result<Reading, Error> {
-    let prompt = template.render(&[Message::new("user", tokenizer.quote(request))])?;
-    let reading = RefCell::new(Reading::default());
-    let mut hooks = Hooks::new();
-    listen(block, &mut hooks, &reading);
-    transformer.hidden(&Packed::one(tokenizer.encode_prompt(&prompt)), &mut hooks)?;
-    drop(hooks);
-    Ok(reading.into_inner())
+    requests: &[&str],
+) -> Result<Vec<Reading>, Error> {
+    let mut prompts = Vec::with_capacity(requests.len());
+    for request in requests {
+        let prompt = template.render(&[Message::new("user", tokenizer.quote(request))])?;
+        prompts.push(tokenizer.encode_prompt(&prompt));
+    }
+    let [first, others @ ..] = prompts.as_slice() else { return Ok(Vec::new()) };
+    // At least one token stays for each request.
+    let shared = others.iter().fold(first.len().saturating_sub(1), |shared, other| {
+        let same = first.iter().zip(other).take_while(|(a, b)| a == b).count();
+        shared.min(same).min(other.len().saturating_sub(1))
+    });
+    let pass = |tokens: &[u32], cache: &mut Cache, reading: &RefCell<Reading>| {
+        let mut hooks = Hooks::new();
+        listen(block, &mut hooks, reading);
+        transformer.forward_with(tokens, Some(cache), Want::Hidden, &mut hooks).map(drop)
+    };
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let (mut beginning, reading) = (transformer.cache(longest), RefCell::default());
+    if !others.is_empty() && shared > 0 {
+        pass(&first[..shared], &mut beginning, &reading)?;
+    }
+    let read = beginning.positions();
+    let mut readings = Vec::with_capacity(prompts.len());
+    for prompt in &prompts {
+        let (mut cache, reading) = (beginning.clone(), reading.clone());
+        pass(&prompt[read..], &mut cache, &reading)?;
+        readings.push(reading.into_inner());
+    }
+    Ok(readings)
 }
 
 fn standardize(features: &mut [f64], center: &[f32], scale: &[f32]) {
@@ -314,20 +372,20 @@ fn standardize(features: &mut [f64], center: &[f32], scale: &[f32]) {
 
 /// What tells a harmful request from an answer by its letters, and the score that a text may reach: that of nearly
 /// every answer that was left out of the fit.
-fn output(penalty: f64) -> (Logistic, f32) {
+fn output(penalty: f64) -> (Letters, f32) {
     let (mut rows, mut harmful, mut folds) = (Vec::new(), Vec::new(), Vec::new());
     let count = split(false).count();
     for (index, request) in split(false).enumerate() {
         let harm = request.side == Side::Unsafe;
-        rows.push(features(if harm { &request.prompt } else { &request.chosen }));
+        rows.push(grams(if harm { &request.prompt } else { &request.chosen }));
         harmful.push(harm);
         folds.push(index * 2 * FOLDS / count % 2);
     }
     let fit = |inside: &dyn Fn(usize) -> bool| {
         let chosen: Vec<usize> = (0..rows.len()).filter(|&i| inside(i)).collect();
         let labels: Vec<bool> = chosen.iter().map(|&i| harmful[i]).collect();
-        let rows: Vec<_> = chosen.iter().map(|&i| rows[i].clone()).collect();
-        Logistic::fit(&rows, &labels, BUCKETS, penalty)
+        let rows: Vec<&[usize]> = chosen.iter().map(|&i| rows[i].as_slice()).collect();
+        Letters::fit(&rows, &labels, penalty)
     };
     let mut answers = Vec::new();
     for fold in 0..2 {
@@ -341,59 +399,6 @@ fn output(penalty: f64) -> (Logistic, f32) {
 
 /// Share of the set's own answers that may read like a harmful request: answers about law, history and medicine do.
 const FALSE_STOPS: f64 = 0.01;
-
-/// A request to fit on.
-struct Case {
-    prompt: String,
-    harmful: bool,
-    /// Requests of one topic share a fold.
-    fold: usize,
-}
-
-/// Ordinary requests taken from each built-in task and language.
-const ORDINARY: usize = 14;
-/// Seed of those, unlike any that an evaluation uses.
-const ORDINARY_SEED: u64 = 0x6775_6172;
-
-/// What a guard is fitted on: topics are dealt out over the folds in turn, so that a fold holds whole topics of both
-/// sides; ordinary requests follow.
-fn cases() -> Vec<Case> {
-    let (mut cases, mut before, mut fold) = (Vec::new(), None, 0);
-    for request in split(false) {
-        let topic = (request.side, request.language, request.topic);
-        if before.is_some_and(|before| before != topic) {
-            fold = (fold + 1) % FOLDS;
-        }
-        before = Some(topic);
-        cases.push(Case { prompt: request.prompt.clone(), harmful: request.side == Side::Unsafe, fold });
-    }
-    let setting = tasks::Setting::without_model(ORDINARY_SEED);
-    let useful = |task: &&dyn tasks::Task| {
-        !matches!(task.dimension(), tasks::Dimension::Safety | tasks::Dimension::LongDocuments)
-    };
-    let mut ordinary = Vec::new();
-    for task in tasks::tasks().filter(useful) {
-        for &language in task.languages() {
-            let items = task.items(language, &setting);
-            let step = items.len().div_ceil(ORDINARY).max(1);
-            ordinary.extend(items.iter().step_by(step).map(tasks::Item::prompt));
-        }
-    }
-    let works = [
-        ("Summarize the following text.", "请概括下面这段文字。"),
-        ("What is the main point of this text?", "这段文字的主要意思是什么？"),
-        ("Rewrite this in a more formal style:", "请把下面的话改写得更正式："),
-    ];
-    for text in anchor_texts() {
-        for (english, chinese) in works {
-            let work = if text.is_ascii() { english } else { chinese };
-            ordinary.push(format!("{work}\n\n{text}"));
-        }
-    }
-    let folds = (0..FOLDS).cycle();
-    cases.extend(ordinary.into_iter().zip(folds).map(|(prompt, fold)| Case { prompt, harmful: false, fold }));
-    cases
-}
 
 /// The value below which a share of `values` lies.
 fn quantile(mut values: Vec<f64>, share: f64) -> f64 {

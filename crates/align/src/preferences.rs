@@ -32,6 +32,8 @@ pub struct Preference {
     pub topic: &'static str,
     /// Never trained.
     pub held_out: bool,
+    /// Of an unsafe topic whose requests mostly use innocent words: the harm lies in the circumstances.
+    pub innocent: bool,
     /// The act inside the prompt, if the prompt is made of a form.
     pub act: Option<&'static str>,
     /// The request.
@@ -138,6 +140,8 @@ struct UnsafeTopic {
     #[allow(dead_code)]
     category: &'static str,
     held_out: bool,
+    #[serde(default)]
+    innocent: bool,
     why: &'static str,
     instead: &'static str,
     acts: Vec<&'static str>,
@@ -226,6 +230,7 @@ fn compose() -> Vec<Preference> {
                     language,
                     topic: topic.topic,
                     held_out: topic.held_out,
+                    innocent: topic.innocent,
                     act,
                     prompt,
                     chosen: parts.join(space),
@@ -252,6 +257,7 @@ fn compose() -> Vec<Preference> {
                     language,
                     topic: topic.topic,
                     held_out: topic.held_out,
+                    innocent: false,
                     act,
                     prompt,
                     chosen: answer.cloned().unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! A check of the text while it is generated.
 
-use super::characters::features;
+use super::letters::grams;
 use super::{Guard, Judgment};
 use crate::preferences::openings;
 
@@ -72,7 +72,7 @@ impl<'g> OutputCheck<'g> {
         }
         self.judged = length;
         let tail: String = self.text.chars().skip(length.saturating_sub(WINDOW)).collect();
-        let score = self.guard.output.score(&features(&tail));
+        let score = self.guard.output.score(&grams(&tail));
         (score > f64::from(self.guard.output_limit)).then(|| {
             format!("the text reads like a harmful request ({score:.2} above {:.2})", self.guard.output_limit)
         })

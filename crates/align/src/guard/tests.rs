@@ -1,11 +1,14 @@
 //! A planted direction is found, a permuted one is not; chunks, files, and the check of a response.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use model::template::CHATML;
 use model::{Config, Parameters, Want};
 use statistics::{Stream, auroc};
 use tasks::Language;
 use train::vocabulary::{self, Learned};
 
+use super::cases::plain;
 use super::*;
 
 const WIDTH: usize = 16;
@@ -69,13 +72,34 @@ fn folds_hold_whole_topics_and_ordinary_requests_are_of_many_lengths() {
         let of = |harmful| cases.iter().filter(|case| case.fold == fold && case.harmful == harmful).count();
         assert!(of(true) > 30 && of(false) > 50, "{fold}: {} {}", of(true), of(false));
     }
-    let trained: Vec<_> = split(false).collect();
-    for (left, right) in trained.windows(2).zip(cases.windows(2)) {
-        let same = (left[0].topic, left[0].side) == (left[1].topic, left[1].side);
-        assert!(!same || right[0].fold == right[1].fold);
+    let fold_of = |prompt: &str| cases.iter().find(|case| case.prompt == prompt).map(|case| case.fold);
+    let mut folds = BTreeMap::new();
+    let own = split(false).map(|p| ("own", p.language, p.side == Side::Unsafe, p.topic, p.prompt.as_str()));
+    let plain = plain().map(|(language, harmful, topic, prompt)| ("plain", language, harmful, topic, prompt));
+    for (source, language, harmful, topic, prompt) in own.chain(plain) {
+        if let Some(fold) = fold_of(prompt) {
+            let first = *folds.entry((source, language, harmful, topic)).or_insert(fold);
+            assert_eq!(first, fold, "{prompt}");
+        }
     }
     let long = cases.iter().filter(|case| !case.harmful && case.prompt.chars().count() > 200).count();
-    assert!(long > 20 && cases.len() > trained.len() + 100, "{long} of {}", cases.len());
+    assert!(long > 20 && cases.len() > 2500, "{long} of {}", cases.len());
+}
+
+#[test]
+fn plain_requests_are_new_and_of_both_sides() {
+    let held: BTreeSet<String> = split(true).map(|p| p.prompt.to_lowercase()).collect();
+    let mut seen = BTreeSet::new();
+    for (language, _, topic, prompt) in plain() {
+        assert!(seen.insert(prompt.to_lowercase()) && !held.contains(&prompt.to_lowercase()), "{prompt}");
+        assert!(!topic.is_empty() && prompt.is_ascii() == (language == Language::En), "{prompt}");
+        assert_eq!(prompt.trim(), prompt);
+    }
+    for language in Language::ALL {
+        for harmful in [true, false] {
+            assert!(plain().filter(|case| (case.0, case.1) == (language, harmful)).count() > 100);
+        }
+    }
 }
 
 #[test]
@@ -143,7 +167,8 @@ fn reading_in_chunks_equals_reading_at_once() {
     let config = Config::new(tokenizer.len(), WIDTH, 256, layers);
     let model = Parameters::random(&config, 5).unwrap().freeze(model::Activation::F32).unwrap();
     let template = ChatTemplate::new(CHATML, "", "").unwrap();
-    let whole = read(&model, &tokenizer, &template, 1, "Who is 谁?").unwrap();
+    let whole = read(&model, &tokenizer, &template, 1, &["Who is 谁?"]).unwrap().remove(0);
+    let both = read(&model, &tokenizer, &template, 1, &["Why?", "Who is 谁?", ""]).unwrap();
     let tokens = tokenizer.encode_prompt(&template.render(&[Message::new("user", "Who is 谁?")]).unwrap());
     assert_eq!((whole.tokens, whole.last.len()), (tokens.len(), WIDTH));
     let reading = RefCell::new(Reading::default());
@@ -155,15 +180,16 @@ fn reading_in_chunks_equals_reading_at_once() {
     }
     let chunks = reading.into_inner();
     let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
-    assert!(
-        chunks.tokens == whole.tokens && near(&chunks.last, &whole.last) && near(&chunks.sum, &whole.sum)
-    );
+    for other in [&chunks, &both[1]] {
+        assert!(other.tokens == whole.tokens && near(&other.last, &whole.last));
+        assert!(near(&other.sum, &whole.sum));
+    }
     let mut heard = 0;
     let guard = Guard::fit(&model, &tokenizer, &template, &GuardOptions::default(), &mut |_, _| {
         heard += 1;
-        heard < 5
+        heard < 2
     });
-    assert!(guard.unwrap().is_none() && heard == 5);
+    assert!(guard.unwrap().is_none() && heard == 2);
     let options = GuardOptions { block: Some(9), ..GuardOptions::default() };
     assert!(Guard::fit(&model, &tokenizer, &template, &options, &mut |_, _| true).is_err());
 }

@@ -97,8 +97,9 @@ fn guard(model: &Local, template: &ChatTemplate, options: &GuardOptions, path: &
         .context("the measurement was stopped")?;
     guard.save(path)?;
     let (mut scores, mut unsafe_ones, mut right) = (Vec::new(), Vec::new(), 0);
-    for request in split(true) {
-        let judgment = guard.judge_alone(transformer, tokenizer, template, &request.prompt)?;
+    let prompts: Vec<&str> = split(true).map(|request| request.prompt.as_str()).collect();
+    let judgments = guard.judge_all(transformer, tokenizer, template, &prompts)?;
+    for (request, judgment) in split(true).zip(judgments) {
         let is_unsafe = request.side == Side::Unsafe;
         right += usize::from(judgment.risky == is_unsafe);
         scores.push(judgment.score);
