@@ -4,7 +4,7 @@ use super::pack::Layout;
 use super::right::panel as panel_of;
 use super::{INNER, Prepared, Right, Run, Shape};
 use crate::memory::Lines;
-use crate::simd::{Kernel, LANES, Simd, padded, store_padded};
+use crate::simd::{Kernel, LANES, Simd, padded, part, store_padded};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ fn group<S: Simd>() -> usize {
 
 /// Inner indices worked on at a time: a panel of B of so many rows stays in the first-level cache.
 #[inline(always)]
-fn block<S: Simd>(layout: Layout) -> usize {
+pub(super) fn block<S: Simd>(layout: Layout) -> usize {
     let inner = if S::COLUMNS == 1 { 2 * INNER } else { INNER };
     if layout == Layout::Paired { 2 * inner } else { inner }
 }
@@ -205,20 +205,24 @@ fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Pan
     }
 }
 
-/// One largest tile whose sums go nowhere but into one number.
+/// One largest tile over `depth` inner indices, whose sums go nowhere but into one number.
 #[inline(always)]
-pub(super) fn alone<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let a = Panel { values: a, step: INNER, last: LANES - 1, depth: INNER };
-    let first = |sum| {
-        let mut all = [0.0; LANES];
-        simd.store(sum, &mut all);
-        all[0]
-    };
+pub(super) fn alone<S: Simd>(simd: S, a: &[f32], b: &[f32], depth: usize) -> f32 {
+    let a = Panel { values: a, step: depth, last: LANES - 1, depth };
     match S::ROWS {
-        8 => sums::<S, 8, 3, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum(),
-        6 => sums::<S, 6, 1, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum(),
-        _ => sums::<S, 4, 1, true>(simd, a, b, 0).iter().flatten().map(|&sum| first(sum)).sum(),
+        8 => total(simd, sums::<S, 8, 3, true>(simd, a, b, 0)),
+        6 => total(simd, sums::<S, 6, 1, true>(simd, a, b, 0)),
+        _ => total(simd, sums::<S, 4, 1, true>(simd, a, b, 0)),
     }
+}
+
+#[inline(always)]
+fn total<S: Simd, const R: usize, const V: usize>(simd: S, sums: [[S::V; V]; R]) -> f32 {
+    let mut all = simd.splat(0.0);
+    for &sum in sums.as_flattened() {
+        all = simd.add(all, sum);
+    }
+    simd.sum(all)
 }
 
 #[inline(always)]
@@ -256,14 +260,18 @@ fn sums<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     let (b, _) = b[..a.depth * V * LANES].as_chunks::<LANES>();
     let mut sums = [[simd.splat(0.0); V]; R];
     if BY_ROWS {
-        let lines: [&[f32]; R] =
-            std::array::from_fn(|i| &a.values[(first + i).min(a.last) * a.step..][..a.depth]);
+        let mut lines = [&a.values[..0]; R];
+        for (i, line) in lines.iter_mut().enumerate() {
+            *line = &a.values[(first + i).min(a.last) * a.step..][..a.depth];
+        }
         // Several inner indices at a time, so that the ends of the lines are not looked for at each.
-        let chunks = lines.map(|line| line.as_chunks::<STEPS>().0);
         for (c, b) in b.chunks_exact(V * STEPS).enumerate() {
-            let lines: [&[f32; STEPS]; R] = std::array::from_fn(|i| &chunks[i][c]);
+            let mut pieces = [&[0.0; STEPS]; R];
+            for (piece, line) in pieces.iter_mut().zip(&lines) {
+                *piece = part(line, c * STEPS);
+            }
             for (k, b) in b.chunks_exact(V).enumerate() {
-                add(simd, |i| lines[i][k], b, &mut sums);
+                add(simd, |i| pieces[i][k], b, &mut sums);
             }
         }
         for (k, b) in b.chunks_exact(V).enumerate().skip(a.depth / STEPS * STEPS) {
