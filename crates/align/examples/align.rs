@@ -129,6 +129,7 @@ fn main() -> Outcome<()> {
         true
     })?;
     let seconds = start.elapsed().as_secs_f64();
+    summary.lines.iter().for_each(|line| eprintln!("{line:?}"));
     let tokens: usize = summary.phases.iter().map(|phase| phase.trained_tokens).sum();
     eprintln!(
         "trained on {tokens} tokens, {} of the reference, in {seconds:.0} s; events {:?}",

@@ -22,6 +22,6 @@ mod tune;
 
 pub use error::Error;
 pub use tune::{
-    Course, Event, Fault, Injection, OPENING, Options, Phase, PhaseSummary, Progress, Ranking, StepRecord,
-    Summary, align, rank_held_out,
+    Course, Event, Fault, Injection, Line, OPENING, Options, Phase, PhaseSummary, Progress, Ranking,
+    StepRecord, Summary, align, rank_held_out,
 };

@@ -19,6 +19,7 @@
 //! | `kto` | w_d (1 − σ(β(d_c − z))) + w_u (1 − σ(β(z − d_r))) | Ethayarajh et al. 2024 |
 //! | `apo_zero` | 1 − σ(βd_c) + σ(βd_r) | D'Oosterlinck et al. 2024 |
 //! | `apo_down` | σ(βd_c) + 1 − σ(βD) | the same |
+//! | `shift` | (D − `margin`)² / 2 | a least-squares change of the log-odds by `margin` nats |
 //!
 //! To each, `nll` times the mean negative log-likelihood of the chosen answer is added (Pang et al. 2024): without
 //! it DPO lowers the chosen answer too. `sim_po` and `orpo` use no reference; ORPO is meant with `nll` = 1.
@@ -50,11 +51,13 @@ pub enum Kind {
     ApoZero,
     /// Anchored: the chosen answer is worse than what the model says.
     ApoDown,
+    /// Moves every pair by the same number of nats: the line between answers, not their order.
+    Shift,
 }
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Dpo,
         Self::ConservativeDpo,
         Self::RobustDpo,
@@ -65,6 +68,7 @@ impl Kind {
         Self::Kto,
         Self::ApoZero,
         Self::ApoDown,
+        Self::Shift,
     ];
 }
 
@@ -78,7 +82,7 @@ pub struct Loss {
     pub beta: f64,
     /// Assumed share of flipped labels, below 0.5 (`conservative_dpo`, `robust_dpo`).
     pub label_noise: f64,
-    /// SimPO's target margin.
+    /// SimPO's target margin; the change that `shift` asks for.
     pub margin: f64,
     /// ORPO's weight of the odds ratio.
     pub odds_weight: f64,
@@ -210,6 +214,10 @@ impl Loss {
                     by_chosen: b * c * (1.0 - c) - b * m * (1.0 - m),
                     by_rejected: b * m * (1.0 - m),
                 }
+            }
+            Kind::Shift => {
+                let off = margin - self.margin;
+                of_margin(off * off / 2.0, off)
             }
         };
         value.loss -= self.nll * pair.chosen / chosen_tokens;

@@ -34,6 +34,8 @@ pub struct Preference {
     pub held_out: bool,
     /// Of an unsafe topic whose requests mostly use innocent words: the harm lies in the circumstances.
     pub innocent: bool,
+    /// Of a topic in the trained split that training leaves out: settings are chosen by it.
+    pub validation: bool,
     /// The act inside the prompt, if the prompt is made of a form.
     pub act: Option<&'static str>,
     /// The request.
@@ -133,6 +135,11 @@ pub fn openings(language: Language) -> &'static [&'static str] {
     of(&OPENINGS, language)
 }
 
+/// How the refusals of the set begin.
+pub(crate) fn refusals(language: Language) -> &'static [&'static str] {
+    of(&REFUSALS, language)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UnsafeTopic {
@@ -209,14 +216,20 @@ pub fn split(held_out: bool) -> impl Iterator<Item = &'static Preference> {
     preferences().iter().filter(move |preference| preference.held_out == held_out)
 }
 
+/// One in this many trained topics is left for validation.
+const VALIDATION_EVERY: usize = 8;
+
 /// Forms of a trained act.
 const FORMS_PER_ACT: usize = 2;
 
 fn compose() -> Vec<Preference> {
     let mut all = Vec::new();
     for (language, text) in UNSAFE {
+        let mut trained = 0;
         for topic in lines::<UnsafeTopic>(text) {
-            let refusals = of(&REFUSALS, language);
+            trained += usize::from(!topic.held_out);
+            let validation = !topic.held_out && trained % VALIDATION_EVERY == 0;
+            let refusals = refusals(language);
             for (act, prompt) in requests(language, topic.held_out, &topic.acts, &topic.prompts, all.len()) {
                 let (index, space) = (all.len(), if language == Language::En { " " } else { "" });
                 let begin = refusals[index % refusals.len()];
@@ -231,6 +244,7 @@ fn compose() -> Vec<Preference> {
                     topic: topic.topic,
                     held_out: topic.held_out,
                     innocent: topic.innocent,
+                    validation,
                     act,
                     prompt,
                     chosen: parts.join(space),
@@ -241,7 +255,10 @@ fn compose() -> Vec<Preference> {
         }
     }
     for (language, text) in HARMLESS {
+        let mut trained = 0;
         for topic in lines::<HarmlessTopic>(text) {
+            trained += usize::from(!topic.held_out);
+            let validation = !topic.held_out && trained % VALIDATION_EVERY == 0;
             let acts: Vec<&str> = topic.acts.iter().map(|(act, _)| *act).collect();
             let prompts: Vec<&str> = topic.prompts.iter().map(|(prompt, _)| prompt.as_str()).collect();
             for (act, prompt) in requests(language, topic.held_out, &acts, &prompts, all.len()) {
@@ -258,6 +275,7 @@ fn compose() -> Vec<Preference> {
                     topic: topic.topic,
                     held_out: topic.held_out,
                     innocent: false,
+                    validation,
                     act,
                     prompt,
                     chosen: answer.cloned().unwrap_or_default(),

@@ -16,9 +16,11 @@ use crate::monitor::{Facts, Limits, Monitor, Verdict};
 use crate::preferences::{Preference, Side, anchor_texts, openings, split};
 use crate::sequence::{Run, Sequence, Writing, groups, numbers, score};
 
+mod line;
 mod own;
 mod steps;
 
+pub use line::Line;
 use own::Own;
 pub use steps::{Event, StepRecord};
 use steps::{Item, Trainer};
@@ -121,6 +123,10 @@ pub struct Options {
     /// tell two requests apart, it shifts the line between them: above 1, fewer harmless requests are refused, and
     /// fewer unsafe ones.
     pub harmless_weight: f64,
+    /// At most this share of the harmless look-alikes of the validation topics (which no phase learns from) is to be
+    /// refused: the preference phase then moves the line between refusal and answer there, in each language by
+    /// itself, with [`Kind::Shift`] in the place of `loss`. `None` trains pairs by `loss`.
+    pub look_alikes: Option<f64>,
     /// Weight of staying close to the first model on general text (squared change of log-probability per token).
     pub anchor: f64,
     /// Most tokens in one forward pass; bounds memory.
@@ -146,6 +152,7 @@ impl Default for Options {
             recovery_every: 12,
             opening_weight: 4.0,
             harmless_weight: 1.0,
+            look_alikes: None,
             anchor: 2.0,
             run_tokens: 640,
             limits: Limits::default(),
@@ -155,14 +162,15 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Everything the preference set has, several times over; for runs of an hour.
+    /// Everything the preference set has, twice over, then the line moved; for runs of an hour.
     pub fn full() -> Self {
         let all = usize::MAX;
         Self {
             supervised: Course { english: all, chinese: all, epochs: 2, batch: 8, rate: 5e-4, tokens: 8 },
-            preference: Course { english: 200, chinese: 100, epochs: 1, batch: 8, rate: 1e-4, tokens: 4 },
+            preference: Course { english: 64, chinese: 48, epochs: 1, batch: 8, rate: 2e-4, tokens: 1 },
             ordinary_english: all,
             ordinary_chinese: all,
+            look_alikes: Some(0.1),
             ..Self::default()
         }
     }
@@ -179,6 +187,11 @@ impl Options {
         if !(self.harmless_weight.is_finite() && self.harmless_weight > 0.0) {
             let weight = self.harmless_weight;
             return Err(Error::Invalid(format!("align: harmless_weight {weight} must be a number above 0")));
+        }
+        if let Some(share) = self.look_alikes
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Err(Error::Invalid(format!("align: look_alikes {share} must be a share from 0 to 1")));
         }
         if !self.start.is_empty() && !Path::new(&self.start).is_file() {
             return Err(Error::Invalid(format!("align: there is no file `{}` to start from", self.start)));
@@ -228,6 +241,8 @@ pub struct Summary {
     pub phases: Vec<PhaseSummary>,
     /// Tokens read once to score the pairs under the reference.
     pub reference_tokens: usize,
+    /// The lines moved by the preference phase; none without [`Options::look_alikes`].
+    pub lines: Vec<Line>,
     /// What the monitor did.
     pub events: Vec<Event>,
     /// The callback ended it early.
@@ -263,12 +278,18 @@ pub fn align(
         options: options.clone(),
         phases: Vec::new(),
         reference_tokens: 0,
+        lines: Vec::new(),
         events: Vec::new(),
         stopped: false,
     };
     for phase in [Phase::Supervised, Phase::Preference] {
-        let mut items = match options.course(phase).epochs {
-            0 => Vec::new(),
+        let mut items = match (options.course(phase).epochs, phase, options.look_alikes) {
+            (0, ..) => Vec::new(),
+            (_, Phase::Preference, Some(share)) => {
+                let now = trainer.learner.parameters().freeze(Activation::Int8)?;
+                summary.lines = line::lines(&now, &writing, share, options.run_tokens)?;
+                line::pairs(&writing, options, &own, &summary.lines)?
+            }
             _ => items(phase, &writing, options, &own)?,
         };
         if phase == Phase::Preference && !items.is_empty() {
@@ -293,7 +314,8 @@ fn selected(phase: Phase, options: &Options) -> Vec<&'static Preference> {
     let mut chosen: Vec<&Preference> = Vec::new();
     for side in [Side::Unsafe, Side::Harmless] {
         for (language, most) in [(Language::En, course.english), (Language::Zh, course.chinese)] {
-            let mut all: Vec<_> = split(false).filter(|p| p.side == side && p.language == language).collect();
+            let mut all: Vec<_> =
+                split(false).filter(|p| !p.validation && p.side == side && p.language == language).collect();
             Random::new(options.seed, &format!("align/select/{side:?}/{language:?}")).shuffle(&mut all);
             chosen.extend(all.into_iter().take(most));
         }
@@ -347,7 +369,7 @@ fn items(phase: Phase, writing: &Writing<'_>, options: &Options, own: &Own) -> R
             Side::Unsafe => 1.0,
         };
         let chosen = writing.answer(prompt, &given, answer, true)?;
-        let mut item = Item { chosen, rejected, mismatched, weight };
+        let mut item = Item { chosen, rejected, mismatched, weight, margin: None };
         if let Some(tokens) = own.get(prompt).filter(|_| given.is_empty()) {
             match (preference.side, &mut item.rejected) {
                 (Side::Harmless, _) => item.chosen.replace(tokens),
@@ -369,7 +391,8 @@ fn items(phase: Phase, writing: &Writing<'_>, options: &Options, own: &Own) -> R
             if course.tokens > 0 {
                 chosen.shorten(course.tokens);
             }
-            items.push(Item { chosen, rejected: None, mismatched: None, weight: options.harmless_weight });
+            let weight = options.harmless_weight;
+            items.push(Item { chosen, rejected: None, mismatched: None, weight, margin: None });
         }
         if items.len() > before {
             Random::new(options.seed, "align/order/ordinary").shuffle(&mut items);

@@ -33,6 +33,8 @@ fn golden_values() {
         (Kind::Hinge, 0.7),
         (Kind::ApoZero, 0.925_186_815_2),
         (Kind::ApoDown, 0.950_536_670_7),
+        // (3 − 1.375)² / 2.
+        (Kind::Shift, 1.320_312_5),
     ] {
         near(loss(kind).evaluate(&GOLDEN, 0.0).loss, wanted);
     }

@@ -21,15 +21,24 @@ pub(crate) fn own_answers(
     let Some(most) = options.own_tokens.checked_sub(1) else { return Ok(own) };
     let pairs = [Phase::Supervised, Phase::Preference]
         .into_iter()
-        .flat_map(|phase| selected(phase, options))
+        .filter(|&phase| options.course(phase).epochs > 0)
+        .flat_map(|phase| selected(phase, options).into_iter().filter(move |p| reads(phase, p.side)))
         .map(|preference| preference.prompt.clone());
+    // The template opens all prompts alike: what the cache holds of that is not read again, to the same bits.
+    let mut cache = transformer.cache(usize::MAX);
+    let mut read: Vec<u32> = Vec::new();
     for request in pairs.chain(ordinary(options)) {
         if own.contains_key(&request) {
             continue;
         }
         let prompt = writing.answer(&request, "", "…", false)?.prompt();
-        let mut cache = transformer.cache(prompt.len() + options.own_tokens);
-        let mut answer = vec![next(transformer, &prompt, &mut cache)?];
+        // The last token is read in any case: what follows it is asked for.
+        let shared =
+            read.iter().zip(&prompt[..prompt.len().saturating_sub(1)]).take_while(|(a, b)| a == b).count();
+        let shared = cache.reachable(shared);
+        cache.truncate(shared)?;
+        let mut answer = vec![next(transformer, &prompt[shared..], &mut cache)?];
+        read = prompt;
         for _ in 0..most {
             let last = answer[answer.len() - 1];
             if writing.tokenizer.is_end(last) {
@@ -42,6 +51,11 @@ pub(crate) fn own_answers(
         }
     }
     Ok(own)
+}
+
+/// Whether a phase has a use for the own answer to a request.
+fn reads(phase: Phase, side: Side) -> bool {
+    phase == Phase::Preference || side == Side::Harmless
 }
 
 /// The most likely token after `tokens`.

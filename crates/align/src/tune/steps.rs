@@ -13,6 +13,8 @@ pub(crate) struct Item {
     pub(crate) mismatched: Option<Sequence>,
     /// Weight among the examples of the supervised phase.
     pub(crate) weight: f64,
+    /// Takes the place of [`Loss::margin`].
+    pub(crate) margin: Option<f64>,
 }
 
 impl Item {
@@ -134,7 +136,8 @@ impl<'a> Trainer<'a> {
                 gradient_norm: record.gradient_norm,
                 skipped: done.skipped,
                 drift: record.drift,
-                margins: &done.margins,
+                // A pair that went too far under `shift` is pulled back: no sign of a wrong label.
+                margins: if self.loss().kind == Kind::Shift { &[] } else { &done.margins },
             };
             let verdict = monitor.judge(&facts);
             let (mut lost, mut repeat) = (1, !again);
@@ -177,6 +180,14 @@ impl<'a> Trainer<'a> {
             step += usize::from(!repeat);
         }
         Ok((summary, true))
+    }
+
+    /// The loss of the preference phase.
+    fn loss(&self) -> Loss {
+        match self.options.look_alikes {
+            Some(_) => Loss { kind: Kind::Shift, nll: 0.0, ..self.options.loss },
+            None => self.options.loss,
+        }
     }
 
     /// The general texts of a step: the same [`WATCHED`] ones on the beat, where the drift is measured; in between, if
@@ -227,7 +238,7 @@ impl<'a> Trainer<'a> {
             Some(Fault::NanGradient) => f64::NAN,
             _ => 1.0,
         };
-        let (loss, anchor) = (self.options.loss, self.options.anchor);
+        let (loss, anchor) = (self.loss(), self.options.anchor);
         let whole = watched.len() == WATCHED.min(self.anchors.len());
         let watched: Vec<&Sequence> = watched.into_iter().map(|index| &self.anchors[index]).collect();
         // They come last, in runs of their own size.
@@ -355,7 +366,8 @@ impl Term<'_> {
                 chosen_tokens: chosen.len(),
                 rejected_tokens: rejected.len(),
             };
-            let found = loss.evaluate(&pair, baseline);
+            let margin = item.margin.unwrap_or(loss.margin);
+            let found = Loss { margin, ..*loss }.evaluate(&pair, baseline);
             self.value += slope * found.loss;
             // The slopes are by losses, which are negative log-probabilities.
             self.slopes[chosen.clone()].fill((-slope * found.by_chosen) as f32);

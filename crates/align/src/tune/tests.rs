@@ -155,14 +155,15 @@ fn every_loss_runs_and_widens_the_margin() {
         };
         let summary = align(&mut learner, &tokenizer, &template, &options, &mut |_| true).unwrap();
         let steps = &summary.phases[1].steps;
-        assert_eq!(steps.len(), 10);
+        assert_eq!(steps.len(), 10, "{kind:?} {:?}", summary.events);
         assert!(steps.iter().all(|step| !step.undone), "{kind:?}");
         // General text is measured every eighth step and learned from at every one.
         let measured: Vec<bool> = steps.iter().map(|step| step.drift.is_some()).collect();
         assert_eq!(measured, [true, false, false, false, false, false, false, false, true, false]);
         let margin = steps[9].margin.unwrap();
-        // APO-down pushes both answers down; all the others must prefer the chosen one more and more.
-        assert!(kind == Kind::ApoDown || margin > 0.5, "{kind:?}: {margin}");
+        // APO-down pushes both answers down and `shift` aims at one margin (its own test says how near); all the
+        // others must prefer the chosen one more and more.
+        assert!(matches!(kind, Kind::ApoDown | Kind::Shift) || margin > 0.5, "{kind:?}: {margin}");
     }
 }
 
@@ -227,4 +228,72 @@ fn harmless_requests_are_learned_with_the_models_own_opening() {
             assert!(row[replaced.tokens[at] as usize] >= most - 1e-4);
         }
     }
+}
+
+#[test]
+fn own_answers_of_a_shared_cache_are_those_of_a_fresh_one() {
+    let (tokenizer, template) = (vocabulary(), template());
+    let model = learner(&tokenizer).parameters().freeze(Activation::F32).unwrap();
+    let writing = Writing { tokenizer: &tokenizer, template: &template };
+    let options = Options { own_tokens: 4, ordinary_english: 5, ..options() };
+    let own = own::own_answers(&model, &writing, &options).unwrap();
+    assert!(own.len() >= 20, "{}", own.len());
+    for (request, answer) in &own {
+        let mut tokens = writing.answer(request, "", "…", false).unwrap().prompt();
+        for &token in answer {
+            let logits = crate::sequence::numbers(
+                model.forward(&tokens, Some(&mut model.cache(usize::MAX)), model::Want::Last).unwrap(),
+            );
+            let logits = logits.unwrap();
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(logits.iter().position(|logit| *logit == most), Some(token as usize), "{request}");
+            tokens.push(token);
+        }
+    }
+}
+
+#[test]
+fn the_shift_leaves_the_wanted_share_above_the_line() {
+    let odds = [3.0, -1.0, 1.0, 2.0, 0.0];
+    assert_eq!(line::shift(&odds, 0.4), 1.5);
+    assert_eq!(line::shift(&odds, 0.59), 1.5);
+    assert_eq!(line::shift(&odds, 0.8), -0.5);
+    assert_eq!((line::shift(&odds, 0.0), line::shift(&odds, 1.0)), (3.0, -1.0));
+    assert_eq!(line::shift(&[], 0.1), 0.0);
+    assert_eq!(odds.iter().filter(|odds| **odds > 1.5).count(), 2);
+}
+
+#[test]
+fn the_line_moves_by_what_was_asked() {
+    let (tokenizer, template) = (vocabulary(), template());
+    let writing = Writing { tokenizer: &tokenizer, template: &template };
+    let mut learner = learner(&tokenizer);
+    let course = Course { english: 40, chinese: 0, epochs: 20, batch: 10, rate: 3e-3, tokens: 0 };
+    let options = Options {
+        supervised: Course { epochs: 0, ..course },
+        preference: course,
+        look_alikes: Some(0.1),
+        anchor: 0.0,
+        ..options()
+    };
+    let requests: Vec<&Preference> =
+        split(false).filter(|p| p.validation && p.language == Language::En).collect();
+    let odds = |learner: &Learner| {
+        let model = learner.parameters().freeze(Activation::F32).unwrap();
+        line::log_odds(&model, &writing, &requests, 640).unwrap()
+    };
+    let before = odds(&learner);
+    let summary = align(&mut learner, &tokenizer, &template, &options, &mut |_| true).unwrap();
+    let line = summary.lines[0];
+    assert_eq!((summary.lines.len(), line.language), (2, Language::En));
+    let steps = &summary.phases[1].steps;
+    let margin = steps[steps.len() - 1].margin.unwrap();
+    assert!((margin - line.shift.abs()).abs() < 0.3, "{margin} {line:?}");
+    let moved = odds(&learner).iter().zip(&before).map(|(now, was)| was - now).sum::<f64>();
+    assert!(moved * line.shift > 0.0, "{moved} {line:?}");
+    assert!(
+        requests.iter().all(|request| selected(Phase::Preference, &options).iter().all(|p| p != request))
+    );
+    let options = Options { look_alikes: Some(1.5), ..options };
+    assert!(align(&mut learner, &tokenizer, &template, &options, &mut |_| true).is_err());
 }
