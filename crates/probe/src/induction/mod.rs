@@ -8,7 +8,7 @@
 //!
 //! Left to themselves, two to four heads of the second block come to do the same job, and the loss of one is made
 //! up by the others: no single ablation shows anything. So the last part of the training adds a concave penalty on
-//! the size of every head, under which the job moves into one of them; the ablations before ([`SeedResult::shared`])
+//! the size of every head but the one whose ablation loses most by then, and the job moves into it; the ablations before ([`SeedResult::shared`])
 //! and after are both in the result. The control gets as many steps without a penalty.
 
 mod change_point;
@@ -52,7 +52,8 @@ pub struct InductionOptions {
     pub learned: f64,
     /// Steps after that, with a penalty on heads; it and the learning rate fall to zero over their second half.
     pub penalty_steps: usize,
-    /// Strength of that penalty; 0 leaves the heads as they come.
+    /// Strength of that penalty; 0 leaves the heads as they come. The second block's head whose ablation loses most
+    /// when it begins is free of it.
     pub head_penalty: f32,
     /// Sequences per step.
     pub batch: usize,

@@ -97,20 +97,20 @@ pub(super) fn run(
     let scale = (options.vocabulary as f64).ln();
 
     let mut report = |control, step, loss| progress(InductionProgress { seed: index, control, step, loss });
-    let (mut curve, mut shared) = (Vec::new(), Vec::new());
+    let (mut curve, mut shared) = (Vec::new(), Vec::<HeadAblation>::new());
     let config = options.config(2, options.heads);
-    let mut done = false;
     let trained = train(options, &config, seed, Phases::UntilLearned, &mut |step, loss, view| {
         require(report(false, step, loss), || "the study was stopped".into())?;
-        let Some(view) = view else { return Ok(false) };
+        let Some(view) = view else { return Ok(None) };
         let measured = measure(view, &watched, &[])?;
         curve.push(point(step, &measured));
         let learned = measured.copied <= options.learned * scale;
-        if !done && (learned || step >= options.steps) {
-            shared = ablations(view, &watched, &watched, &measured)?;
-            done = true;
+        if !shared.is_empty() || !(learned || step >= options.steps) {
+            return Ok(None);
         }
-        Ok(learned)
+        shared = ablations(view, &watched, &watched, &measured)?;
+        let lost: Vec<f64> = shared.iter().map(|head| head.zero).collect();
+        Ok(Some(best(&lost)))
     })?;
     let transformer = trained.transformer;
     // The control gets as many steps, and no penalty: nothing may keep it from learning.
@@ -118,7 +118,7 @@ pub(super) fn run(
     let control =
         train(options, &control_config, seed, Phases::Steps(trained.steps), &mut |step, loss, _| {
             require(report(true, step, loss), || "the study was stopped".into())?;
-            Ok(false)
+            Ok(None)
         })?;
     let parameters = (trained.parameters, control.parameters);
     let control = control.transformer;

@@ -30,9 +30,10 @@ pub(super) struct Trained {
     pub(super) first: usize,
 }
 
-/// What follows a training: the step, its loss, and every `measure_every` steps a view of the model; returns
-/// whether the model has learned.
-pub(super) type Watch<'w> = &'w mut dyn FnMut(usize, f32, Option<&Transformer>) -> Result<bool, Error>;
+/// What follows a training: the step, its loss, and every `measure_every` steps a view of the model; once the model has
+/// learned, returns the second block's head that is to keep the job.
+pub(super) type Watch<'w> =
+    &'w mut dyn FnMut(usize, f32, Option<&Transformer>) -> Result<Option<usize>, Error>;
 
 /// Trains a model from scratch.
 pub(super) fn train(
@@ -52,7 +53,7 @@ pub(super) fn train(
         Phases::UntilLearned => (None, options.steps + options.penalty_steps),
         Phases::Steps(steps) => (Some(steps.saturating_sub(options.penalty_steps)), steps),
     };
-    let mut step = 0;
+    let (mut step, mut kept) = (0, None);
     while step < last {
         step += 1;
         let warm = step as f32 / options.warmup.max(1) as f32;
@@ -67,13 +68,13 @@ pub(super) fn train(
         let drawn = sequences(options, options.batch, &mut random);
         let parts: Vec<&[Sequence]> = drawn.chunks(PACKED).collect();
         let report = learner.step(rate, parts.len(), &mut |transformer, part| {
-            Ok(loss(transformer, parts[part], options.copied_share, penalty)?)
+            Ok(loss(transformer, parts[part], options.copied_share, penalty, kept)?)
         })?;
         let measured = step % options.measure_every == 0 || step == options.steps || step == last;
         let view = if measured { Some(learner.parameters().freeze(Activation::F32)?) } else { None };
-        let learned = watch(step, report.loss, view.as_ref())?;
-        if first.is_none() && (learned || step == options.steps) {
-            first = Some(step);
+        let head = watch(step, report.loss, view.as_ref())?;
+        if first.is_none() && (head.is_some() || step == options.steps) {
+            (first, kept) = (Some(step), head);
             last = step + options.penalty_steps;
         }
     }
@@ -84,13 +85,14 @@ pub(super) fn train(
 /// Sequences that run as one pack of documents; more only cost memory.
 const PACKED: usize = 4;
 
-/// The mean loss of the copied rows times `share`, plus that of all others times the rest, plus the penalty on
-/// heads.
+/// The mean loss of the copied rows times `share`, plus that of all others times the rest, plus the penalty on all
+/// heads but the second block's `kept`.
 fn loss(
     transformer: &Transformer,
     part: &[Sequence],
     share: f32,
     penalty: f32,
+    kept: Option<usize>,
 ) -> Result<Tensor<1>, model::Error> {
     let documents: Vec<Vec<u32>> = part.iter().map(|sequence| sequence.tokens.clone()).collect();
     let packed = Packed::new(&documents);
@@ -112,7 +114,7 @@ fn loss(
     for block in (0..config.layers.len()).filter(|_| penalty > 0.0) {
         let (sizes, heads) = (&sizes, config.attention.heads);
         hooks.read(&format!("blocks.{block}.attention.mix"), move |mix| {
-            sizes.borrow_mut().push(head_sizes(mix, heads));
+            sizes.borrow_mut().push(head_sizes(mix, heads, kept.filter(|_| block == 1)));
         });
     }
     let hidden = transformer.hidden(&packed, &mut hooks)?;
@@ -123,10 +125,31 @@ fn loss(
     Ok(sizes.into_inner().into_iter().fold(loss, |loss, size| loss + size * penalty))
 }
 
-/// The sum over heads of their mean squared length to the power 1/8, `[1]`: so concave that one head doing a job
-/// costs less than several sharing it.
-fn head_sizes(mix: Tensor<2>, heads: usize) -> Tensor<1> {
+/// The sum over heads but `kept` of their mean squared length to the power 1/8, `[1]`: so concave that one head doing
+/// a job costs less than several sharing it.
+fn head_sizes(mix: Tensor<2>, heads: usize, kept: Option<usize>) -> Tensor<1> {
     let features = mix.dims()[1];
     let squares = mix.powi_scalar(2).mean_dim(0).reshape([heads, features / heads]).sum_dim(1);
-    (squares + 1e-4).powf_scalar(0.125).sum()
+    let sizes = (squares + 1e-4).powf_scalar(0.125).reshape([heads]);
+    match kept {
+        Some(head) => sizes.clone().sum() - sizes.slice(head..head + 1),
+        None => sizes.sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_that_keeps_the_job_is_free_of_the_penalty() {
+        // Two heads of two features over two tokens: mean squared lengths 5 and 100.
+        let mix =
+            || Tensor::<2>::from_data([[1.0, 2.0, 6.0, 8.0], [2.0, 1.0, 8.0, 6.0]], &Default::default());
+        let size = |kept| head_sizes(mix(), 2, kept).into_scalar::<f32>();
+        let [first, second] = [5.0_f32, 100.0].map(|square| square.powf(0.125));
+        for (kept, expected) in [(None, first + second), (Some(0), second), (Some(1), first)] {
+            assert!((size(kept) - expected).abs() < 1e-4, "{kept:?}: {} not {expected}", size(kept));
+        }
+    }
 }
