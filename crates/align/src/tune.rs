@@ -162,7 +162,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Everything the preference set has, twice over, then the line moved; for runs of an hour.
+    /// Everything the preference set has, twice over, then the line moved; for runs of an hour. The two were measured
+    /// apart, not together.
     pub fn full() -> Self {
         let all = usize::MAX;
         Self {
