@@ -19,7 +19,7 @@ use std::path::Path;
 
 use model::template::ChatTemplate;
 use model::tokenizer::Tokenizer;
-use model::{Cache, Hooks, Message, Transformer, Want};
+use model::{Cache, Hooks, Message, Transformer, Want, common_prefix};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -341,8 +341,7 @@ fn read(
     let [first, others @ ..] = prompts.as_slice() else { return Ok(Vec::new()) };
     // At least one token stays for each request.
     let shared = others.iter().fold(first.len().saturating_sub(1), |shared, other| {
-        let same = first.iter().zip(other).take_while(|(a, b)| a == b).count();
-        shared.min(same).min(other.len().saturating_sub(1))
+        shared.min(common_prefix(first, other)).min(other.len().saturating_sub(1))
     });
     let pass = |tokens: &[u32], cache: &mut Cache, reading: &RefCell<Reading>| {
         let mut hooks = Hooks::new();

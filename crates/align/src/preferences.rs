@@ -219,6 +219,12 @@ pub fn split(held_out: bool) -> impl Iterator<Item = &'static Preference> {
 /// One in this many trained topics is left for validation.
 const VALIDATION_EVERY: usize = 8;
 
+/// Whether the next topic is one of them, after so many `trained` ones.
+fn validates(held_out: bool, trained: &mut usize) -> bool {
+    *trained += usize::from(!held_out);
+    !held_out && trained.is_multiple_of(VALIDATION_EVERY)
+}
+
 /// Forms of a trained act.
 const FORMS_PER_ACT: usize = 2;
 
@@ -227,8 +233,7 @@ fn compose() -> Vec<Preference> {
     for (language, text) in UNSAFE {
         let mut trained = 0;
         for topic in lines::<UnsafeTopic>(text) {
-            trained += usize::from(!topic.held_out);
-            let validation = !topic.held_out && trained % VALIDATION_EVERY == 0;
+            let validation = validates(topic.held_out, &mut trained);
             let refusals = refusals(language);
             for (act, prompt) in requests(language, topic.held_out, &topic.acts, &topic.prompts, all.len()) {
                 let (index, space) = (all.len(), if language == Language::En { " " } else { "" });
@@ -257,8 +262,7 @@ fn compose() -> Vec<Preference> {
     for (language, text) in HARMLESS {
         let mut trained = 0;
         for topic in lines::<HarmlessTopic>(text) {
-            trained += usize::from(!topic.held_out);
-            let validation = !topic.held_out && trained % VALIDATION_EVERY == 0;
+            let validation = validates(topic.held_out, &mut trained);
             let acts: Vec<&str> = topic.acts.iter().map(|(act, _)| *act).collect();
             let prompts: Vec<&str> = topic.prompts.iter().map(|(prompt, _)| prompt.as_str()).collect();
             for (act, prompt) in requests(language, topic.held_out, &acts, &prompts, all.len()) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use model::template::ChatTemplate;
 use model::tokenizer::Tokenizer;
-use model::{Hooks, Message, Packed, Transformer};
+use model::{Hooks, Message, Packed, Transformer, common_prefix};
 
 use crate::Error;
 
@@ -80,8 +80,7 @@ impl Writing<'_> {
         }
         if !given.is_empty() {
             let given = self.tokenizer.encode(given);
-            let shared = given.iter().zip(&tokens[scored.clone()]).take_while(|(a, b)| a == b).count();
-            scored.start += shared;
+            scored.start += common_prefix(&given, &tokens[scored.clone()]);
         }
         if scored.is_empty() {
             return Err(Error::Invalid(format!("the answer to `{prompt}` has no token; give it some text")));

@@ -30,7 +30,7 @@ pub use init::Init;
 pub use language_model::{
     Finish, GenerateOptions, Generation, LanguageModel, LogLikelihood, Message, RollingLogLikelihood,
 };
-pub use local::{LoadOptions, Local};
+pub use local::{LoadOptions, Local, common_prefix};
 pub use ops::{Activation, memory, optimizer, pool, timing};
 pub use packed::Packed;
 pub use parameters::{LowRank, Parameters, Tracked, Train};

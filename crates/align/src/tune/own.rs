@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::{Transformer, Want};
+use model::{Transformer, Want, common_prefix};
 
 use super::*;
 use crate::sequence::numbers;
@@ -33,9 +33,7 @@ pub(crate) fn own_answers(
         }
         let prompt = writing.answer(&request, "", "…", false)?.prompt();
         // The last token is read in any case: what follows it is asked for.
-        let shared =
-            read.iter().zip(&prompt[..prompt.len().saturating_sub(1)]).take_while(|(a, b)| a == b).count();
-        let shared = cache.reachable(shared);
+        let shared = cache.reachable(common_prefix(&read, &prompt[..prompt.len().saturating_sub(1)]));
         cache.truncate(shared)?;
         let mut answer = vec![next(transformer, &prompt[shared..], &mut cache)?];
         read = prompt;

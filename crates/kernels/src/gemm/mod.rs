@@ -1,8 +1,9 @@
 //! Matrix products `C (+)= A · B` in f32, or where the machine can with both factors rounded to bf16 and f32 sums.
 //!
 //! With many rows, B is packed (or dequantized) once, every thread takes blocks of rows, packs those of A
-//! for itself and multiplies register tiles. With few rows, A is packed once, and every thread takes groups of columns and packs that part of B block by block. An element of C is the
-//! sum over blocks of the inner dimension of one chain each, in order, so its bits depend only on the inner
+//! for itself and multiplies register tiles. With few rows, A is packed once, and every thread takes groups of
+//! columns and packs that part of B block by block. Rows of A in f32 are not packed but read where they lie. An
+//! element of C is the sum over blocks of the inner dimension of one chain each, in order, so its bits depend only on the inner
 //! dimension, the level and its own row and column: not on threads, nor on the other rows and columns, nor
 //! on which of the two ways was taken.
 
@@ -118,8 +119,8 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Inner dimension worked on at a time (f32 products; twice as much in bf16): a panel of B of so many
-/// rows stays in the first-level cache.
+/// Vectors of a panel of B, of the widest tile, along the inner dimension that is worked on at a time: see
+/// [`tile::block`].
 const INNER: usize = 160;
 
 /// Elements of A packed at a time.

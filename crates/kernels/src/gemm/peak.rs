@@ -39,7 +39,7 @@ impl Kernel for Tiles {
         // Vectors; in pairs they hold twice as many inner indices.
         let depth = tile::block::<S>(Layout::Plain);
         let (mut a, mut b) = (Lines::new(), Lines::new());
-        a.room(depth * LANES).fill(1.0);
+        a.room(depth * S::ROWS).fill(1.0);
         b.room(depth * LANES * S::COLUMNS).fill(1.0);
         let mut sum = 0.0;
         for _ in 0..TILES {

@@ -126,19 +126,15 @@ impl Kernel for Part<'_> {
                             let rows = LANES.min(rows.end - row);
                             let at = (row - origin) / LANES * size;
                             let row = run.rows.start + row;
-                            let (values, step, last) = match (run.as_it_stands(), run.left.transposed) {
-                                (true, _) => (
-                                    &run.left.values[row * run.left.stride + start..],
-                                    run.left.stride,
-                                    rows - 1,
-                                ),
-                                (_, false) => {
-                                    (&packed[at + layout.depth(start)..], layout.depth(k), LANES - 1)
+                            let (values, step) = match (run.as_it_stands(), run.left.transposed) {
+                                (true, _) => {
+                                    (&run.left.values[row * run.left.stride + start..], run.left.stride)
                                 }
-                                (_, true) => (&packed[at + layout.depth(start) * LANES..], 0, LANES - 1),
+                                (_, false) => (&packed[at + layout.depth(start)..], layout.depth(k)),
+                                (_, true) => (&packed[at + layout.depth(start) * LANES..], 0),
                             };
-                            let left = Panel { values, step, last, depth };
-                            panel(simd, run, left, b, Place { row, rows, column, columns, width, add });
+                            let left = Panel { values, step, rows, depth };
+                            panel(simd, run, left, b, Place { row, column, columns, width, add });
                         }
                     }
                 }
@@ -148,14 +144,14 @@ impl Kernel for Part<'_> {
     }
 }
 
-/// Sixteen rows of a block of the inner dimension of A.
+/// Up to sixteen rows of a block of the inner dimension of A.
 #[derive(Clone, Copy)]
 struct Panel<'a> {
     values: &'a [f32],
     /// From row to row; 0 in a panel of [inner][16].
     step: usize,
-    /// The last row there is; a tile may want more of them, whose sums nobody uses.
-    last: usize,
+    /// Rows there are; a tile may take more, whose sums nobody uses.
+    rows: usize,
     depth: usize,
 }
 
@@ -163,7 +159,6 @@ struct Panel<'a> {
 #[derive(Clone, Copy)]
 struct Place {
     row: usize,
-    rows: usize,
     column: usize,
     columns: usize,
     /// Vectors of the panel of B.
@@ -187,8 +182,8 @@ fn panel<S: Simd>(simd: S, run: &Run, a: Panel, b: &[f32], place: Place) {
 #[inline(always)]
 fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Panel, b: &[f32], place: Place) {
     let mut row = 0;
-    while row < place.rows {
-        let left = place.rows - row;
+    while row < a.rows {
+        let left = a.rows - row;
         if S::ROWS == 8 && left > 4 {
             tile::<S, 8, V, BY_ROWS>(simd, run, a, b, row, place);
             row += 8;
@@ -208,7 +203,7 @@ fn rows<S: Simd, const V: usize, const BY_ROWS: bool>(simd: S, run: &Run, a: Pan
 /// One largest tile over `depth` inner indices, whose sums go nowhere but into one number.
 #[inline(always)]
 pub(super) fn alone<S: Simd>(simd: S, a: &[f32], b: &[f32], depth: usize) -> f32 {
-    let a = Panel { values: a, step: depth, last: LANES - 1, depth };
+    let a = Panel { values: a, step: depth, rows: S::ROWS, depth };
     match S::ROWS {
         8 => total(simd, sums::<S, 8, 3, true>(simd, a, b, 0)),
         6 => total(simd, sums::<S, 6, 1, true>(simd, a, b, 0)),
@@ -235,7 +230,7 @@ fn tile<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     place: Place,
 ) {
     let sums = sums::<S, R, V, BY_ROWS>(simd, a, b, first);
-    for (i, sums) in sums.iter().enumerate().take(place.rows - first) {
+    for (i, sums) in sums.iter().enumerate().take(a.rows - first) {
         let at = (place.row + first + i) * run.stride + place.column;
         // SAFETY: parts own disjoint rows and columns of C, and write one tile at a time.
         let c = unsafe { run.c.range(at, place.columns) };
@@ -262,7 +257,7 @@ fn sums<S: Simd, const R: usize, const V: usize, const BY_ROWS: bool>(
     if BY_ROWS {
         let mut lines = [&a.values[..0]; R];
         for (i, line) in lines.iter_mut().enumerate() {
-            *line = &a.values[(first + i).min(a.last) * a.step..][..a.depth];
+            *line = &a.values[(first + i).min(a.rows - 1) * a.step..][..a.depth];
         }
         // Several inner indices at a time, so that the ends of the lines are not looked for at each.
         for (c, b) in b.chunks_exact(V * STEPS).enumerate() {

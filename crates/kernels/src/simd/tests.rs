@@ -95,17 +95,21 @@ fn the_order_of_a_sum_is_the_same_at_every_level() {
 
 struct Bf16<'a>(&'a [f32]);
 impl Kernel for Bf16<'_> {
-    /// The products of pairs with (1, 2) added to 100.
-    type Output = Vec<f32>;
+    /// Even and odd values rounded, as they stand in pairs, and the products of pairs with (1, 2) added to 100.
+    type Output = [Vec<f32>; 3];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
-        let mut dots = vec![0.0; LANES];
+        let (mut pairs, mut dots) = ([0.0; LANES], vec![0.0; LANES]);
         let even = simd.load(lanes(self.0, 0));
         let odd = simd.load(lanes(self.0, LANES));
         let factors = simd.pairs(simd.splat(1.0), simd.splat(2.0));
-        let dot = simd.dot_pairs(simd.pairs(even, odd), factors, simd.splat(100.0));
-        simd.store(dot, lanes_mut(&mut dots, 0));
-        dots
+        let both = simd.pairs(even, odd);
+        simd.store(both, &mut pairs);
+        simd.store(simd.dot_pairs(both, factors, simd.splat(100.0)), lanes_mut(&mut dots, 0));
+        let half = |shift: u32| {
+            pairs.iter().map(|pair| f32::from_bits(pair.to_bits() << (16 - shift) & 0xffff_0000)).collect()
+        };
+        [half(0), half(16), dots]
     }
 }
 
@@ -114,8 +118,11 @@ fn bf16_is_rounded_to_nearest_and_multiplied_in_pairs() {
     // Small integers over 2^k: sums are exact, so every level and the instruction give equal bits.
     let values: Vec<f32> = (0..32).map(|i| 1.0 + (i * 7 % 32) as f32 / 512.0).collect();
     let round = |v: f32| half::bf16::from_f32(v).to_f32();
-    let expected: Vec<f32> =
-        (0..16).map(|i| 100.0 + round(values[i]) + 2.0 * round(values[16 + i])).collect();
+    let expected: [Vec<f32>; 3] = [
+        values[..16].iter().map(|&v| round(v)).collect(),
+        values[16..].iter().map(|&v| round(v)).collect(),
+        (0..16).map(|i| 100.0 + round(values[i]) + 2.0 * round(values[16 + i])).collect(),
+    ];
     for level in Level::available() {
         assert_eq!(dispatch(level, Bf16(&values)), expected, "{level:?}");
         assert_eq!(dispatch_bf16(level, Bf16(&values)), expected, "{level:?}");
@@ -126,8 +133,10 @@ fn bf16_is_rounded_to_nearest_and_multiplied_in_pairs() {
         .take(32)
         .collect();
     for level in Level::available() {
-        let dots = dispatch_bf16(level, Bf16(&special));
-        assert!(dots[0] == f32::INFINITY && dots[1].is_nan() && dots[2].is_nan(), "{level:?}");
-        assert_eq!(dots[3], 100.0, "{level:?}");
+        let [even, odd, _] = dispatch_bf16(level, Bf16(&special));
+        for rounded in [even, odd] {
+            assert!(rounded[0] == f32::INFINITY && rounded[1].is_nan() && rounded[2].is_nan(), "{level:?}");
+            assert!(rounded[3] == 0.0 && rounded[3].is_sign_negative(), "{level:?}");
+        }
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! Left to themselves, two to four heads of the second block come to do the same job, and the loss of one is made
 //! up by the others: no single ablation shows anything. So the last part of the training adds a concave penalty on
-//! the size of every head but the one whose ablation loses most by then, and the job moves into it; the ablations before ([`SeedResult::shared`])
-//! and after are both in the result. The control gets as many steps without a penalty.
+//! the size of every head but the one whose ablation loses most by then, and the job moves into it; the ablations
+//! before ([`SeedResult::shared`]) and after are both in the result. The control gets as many steps without a penalty.
 
 mod change_point;
 mod measure;
