@@ -1,7 +1,11 @@
 //! Memory for outputs that a kernel is about to write, and what becomes of freed memory.
 
+mod stored;
+
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+pub use stored::Stored;
 
 static POISON: AtomicBool = AtomicBool::new(false);
 

@@ -343,6 +343,17 @@ impl Transformer {
         ops::rms_norm(x, self.final_norm.clone(), self.config.norm_epsilon)
     }
 
+    /// Gives up the final norm and the head, which must not be asked for again; their weights can then change in place.
+    pub(crate) fn let_go_of_head(&mut self) {
+        self.final_norm = ops::tensor_from(Vec::new(), [0]);
+        self.head = Weight::dense(ops::tensor_from(Vec::new(), [0, 0]));
+    }
+
+    /// Gives up the last block in the same way.
+    pub(crate) fn let_go_of_last_block(&mut self) {
+        self.blocks.pop();
+    }
+
     /// The angles of every token, or `None` if nothing turns.
     pub(crate) fn rotation(&self, first: u32, documents: &Documents) -> Option<Rotation> {
         let style = match self.config.attention.rope.style {

@@ -157,6 +157,17 @@ pub enum Tuned {
     Qlora,
 }
 
+/// Ways to hold less at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Thrift {
+    /// Every block is run again in the backward pass.
+    pub recompute: bool,
+    /// Every weight moves as soon as its gradient is there ([`crate::Learner::step_at_once`]); with `recompute` only.
+    pub at_once: bool,
+    /// The optimizer's state lies in files ([`crate::Learner::new_in`]).
+    pub state_in_files: bool,
+}
+
 /// How a training is meant to run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setting {
@@ -172,8 +183,8 @@ pub struct Setting {
     pub length: usize,
     /// Sequences of a step, over all devices.
     pub batch: usize,
-    /// Every block is run again in the backward pass.
-    pub recompute: bool,
+    /// How it saves memory.
+    pub thrift: Thrift,
     /// Devices; weights, gradients and state are divided among them, and so is the batch.
     pub devices: usize,
 }
@@ -209,7 +220,8 @@ const QUANTIZED: f64 = 18.0 / 32.0;
 /// # Errors
 /// A size of zero.
 pub fn plan(shape: &Shape, setting: &Setting) -> Result<Plan, Error> {
-    let Setting { tuned, rank, length, batch, recompute, devices, .. } = *setting;
+    let Setting { tuned, rank, length, batch, devices, thrift, .. } = *setting;
+    let Thrift { recompute, at_once, state_in_files } = thrift;
     if length == 0 || batch == 0 || devices == 0 || (tuned != Tuned::Full && rank == 0) {
         return Err(Error::Request(
             "a plan needs a length, a batch, devices and a rank of at least 1".into(),
@@ -217,7 +229,7 @@ pub fn plan(shape: &Shape, setting: &Setting) -> Result<Plan, Error> {
     }
     let full = tuned == Tuned::Full;
     let (layers, width) = (shape.layers as f64, shape.width as f64);
-    let (trained, state) = optimized(shape, setting);
+    let Optimized { trained, state, largest } = optimized(shape, setting);
     let numbers = shape.parameters() as f64;
     let frozen = match tuned {
         Tuned::Full => 4.0 * numbers,
@@ -240,17 +252,29 @@ pub fn plan(shape: &Shape, setting: &Setting) -> Result<Plan, Error> {
     let share = devices as f64;
     // With more than one device the block at work is gathered whole.
     let gathered = if devices > 1 { weights / layers } else { 0.0 };
-    let held = BASE + (weights + state as f64) / share + gathered;
+    let held = BASE + (weights + if state_in_files { 0.0 } else { state as f64 }) / share + gathered;
+    // In files, the state of one parameter is here while it moves.
+    let moving = if state_in_files { largest as f64 / share } else { 0.0 };
     let activations = if recompute { inputs + block + work } else { layers * block };
     let begin = held + (head / share) + activations;
-    let end = held + (gradients + second) / share + block + work;
+    // At once, only a tied embedding's gradient stays from the beginning to the end, beside those of a block.
+    let of_block = 4.0 * shape.block().0 as f64;
+    let end = match at_once && full {
+        true => held + (2.0 * second + of_block) / share + block + work,
+        false => held + (gradients + second) / share + block + work,
+    };
+    // Freed memory stays with the process: both parts of a tied embedding's gradient count.
+    let moved = if at_once && full { embedding } else { gradients };
+    let apply = held + moving + (moved + second) / share;
     let operations = {
         let (head, again) = (shape.embedding() as f64, if recompute { 2.0 } else { 0.0 });
         let blocks = shape.active_parameters() as f64 - head;
         // A frozen matrix has no gradient of its own; the backward pass of attention is whole either way.
         let passes = if full { 6.0 } else { 4.0 };
         let scores = (6.0 + again) * layers * length as f64 * shape.queries as f64;
-        (passes * head + (passes + again) * blocks + scores) * tokens
+        // The norm that clipping needs takes a whole pass before.
+        let times = if at_once && setting.optimizer.clip_norm.is_some() { 2.0 } else { 1.0 };
+        (passes * head + (passes + again) * blocks + scores) * tokens * times
     };
     Ok(Plan {
         trained,
@@ -258,19 +282,29 @@ pub fn plan(shape: &Shape, setting: &Setting) -> Result<Plan, Error> {
         state: (state as f64 / share) as u64,
         gradients: (gradients / share) as u64,
         activations: activations as u64,
-        peak: begin.max(end) as u64,
+        peak: begin.max(end).max(apply) as u64,
         operations,
     })
 }
 
-/// Numbers trained and bytes of the optimizer's state.
-fn optimized(shape: &Shape, setting: &Setting) -> (u64, u64) {
+/// Numbers trained, bytes of the optimizer's state, and of one parameter's at most.
+#[derive(Debug, Default, PartialEq)]
+struct Optimized {
+    trained: u64,
+    state: u64,
+    largest: u64,
+}
+
+fn optimized(shape: &Shape, setting: &Setting) -> Optimized {
     let Setting { tuned, optimizer, rank, .. } = setting;
-    let (mut trained, mut state) = (0u64, 0u64);
+    let mut sum = Optimized::default();
     let mut count = |name: &str, shape: &[usize], times: u64| {
-        trained += times * shape.iter().product::<usize>() as u64;
-        let average = if optimizer.average > 0.0 { 4 * shape.iter().product::<usize>() as u64 } else { 0 };
-        state += times * (State::bytes(optimizer, name, shape) + average);
+        let numbers = shape.iter().product::<usize>() as u64;
+        let average = if optimizer.average > 0.0 { 4 * numbers } else { 0 };
+        let state = State::bytes(optimizer, name, shape) + average;
+        sum.trained += times * numbers;
+        sum.state += times * state;
+        sum.largest = sum.largest.max(state);
     };
     for (name, rows, columns, all, _) in shape.matrices() {
         let times = (shape.layers * all) as u64;
@@ -289,15 +323,22 @@ fn optimized(shape: &Shape, setting: &Setting) -> (u64, u64) {
             count("head", &[shape.vocabulary, shape.width], 1);
         }
     }
-    (trained, state)
+    sum
 }
 
-/// The ways to train that a plan compares: what is trained, by which method, with recomputation or not.
-pub fn ways() -> Vec<(Tuned, Method, bool)> {
-    let mut ways = vec![(Tuned::Full, Method::Adamw, false), (Tuned::Full, Method::Adamw, true)];
-    ways.extend([Method::Muon, Method::Adamw8bit, Method::Apollo].map(|method| (Tuned::Full, method, true)));
+/// The ways to train that a plan compares.
+pub fn ways() -> Vec<(Tuned, Method, Thrift)> {
+    let none = Thrift::default();
+    let recompute = Thrift { recompute: true, ..none };
+    let files = Thrift { state_in_files: true, ..recompute };
+    let mut ways = vec![(Tuned::Full, Method::Adamw, none), (Tuned::Full, Method::Adamw, recompute)];
+    ways.push((Tuned::Full, Method::Adamw, files));
+    ways.push((Tuned::Full, Method::Adamw, Thrift { at_once: true, ..files }));
+    ways.extend(
+        [Method::Muon, Method::Adamw8bit, Method::Apollo].map(|method| (Tuned::Full, method, recompute)),
+    );
     for tuned in [Tuned::Lora, Tuned::Qlora] {
-        ways.extend([false, true].map(|recompute| (tuned, Method::Adamw, recompute)));
+        ways.extend([none, recompute].map(|thrift| (tuned, Method::Adamw, thrift)));
     }
     ways
 }
@@ -309,7 +350,8 @@ mod tests {
 
     fn setting(tuned: Tuned, method: Method, length: usize, batch: usize, recompute: bool) -> Setting {
         let optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };
-        Setting { tuned, optimizer, rank: 16, frozen_bytes: None, length, batch, recompute, devices: 1 }
+        let thrift = Thrift { recompute, ..Thrift::default() };
+        Setting { tuned, optimizer, rank: 16, frozen_bytes: None, length, batch, thrift, devices: 1 }
     }
 
     #[test]
@@ -345,7 +387,8 @@ mod tests {
                     .trainable()
                     .map(|(name, shape)| State::bytes(&setting.optimizer, name, shape))
                     .sum();
-                assert_eq!(optimized(&shape, &setting), (parameters.count() as u64, expected));
+                let ours = optimized(&shape, &setting);
+                assert_eq!((ours.trained, ours.state), (parameters.count() as u64, expected));
             }
             let matrices = parameters.trainable().filter(|(name, shape)| is_hidden_matrix(name, shape));
             assert_eq!(matrices.count(), 7 * setup.layers);
@@ -379,6 +422,15 @@ mod tests {
             let setting = Setting { frozen_bytes: file, ..setting(tuned, method, length, batch, recompute) };
             let ratio = plan(&shape, &setting).unwrap().peak as f64 / 1e6 / megabytes;
             assert!((0.93..1.07).contains(&ratio), "{name} {method} {recompute}: {ratio}");
+        }
+        for (at_once, state_in_files, megabytes) in
+            [(false, false, 2313.1), (false, true, 1461.2), (true, false, 1893.5), (true, true, 1044.8)]
+        {
+            let shape = Shape::named("smollm2-135m").unwrap();
+            let thrift = Thrift { recompute: true, at_once, state_in_files };
+            let setting = Setting { thrift, ..setting(full, adamw, 256, 1, true) };
+            let ratio = plan(&shape, &setting).unwrap().peak as f64 / 1e6 / megabytes;
+            assert!((0.93..1.07).contains(&ratio), "{thrift:?}: {ratio}");
         }
     }
 

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use model::config::Layers;
-use model::{Activation, Config, Init, Parameters, timing};
+use model::{Config, Init, Parameters, timing};
 use serde::Serialize;
 use tasks::Random;
 
-use crate::{Batch, Error, Learner, Method, OptimizerConfig, Sequence, next_tokens};
+use crate::{Batch, Error, Learner, Sequence, next_tokens};
 
 /// A model from scratch and the shape of its batches.
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +119,6 @@ pub struct Course {
     pub length: usize,
     /// Sequences per step.
     pub batch: usize,
-    /// Number format of the matrix products.
-    pub activation: Activation,
-    /// How parameters move.
-    pub method: Method,
     /// Learning rate.
     pub rate: f32,
     /// Steps measured.
@@ -131,6 +127,8 @@ pub struct Course {
     pub seed: u64,
     /// Every block is run again in the backward pass.
     pub recompute: bool,
+    /// See [`Learner::step_at_once`]; only with `recompute`.
+    pub at_once: bool,
     /// Operations are timed, too.
     pub timings: bool,
 }
@@ -145,17 +143,15 @@ pub fn operations(parameters: &Parameters, length: usize) -> f64 {
     (4 * (count - embedding) + 2 * trained + 6 * config.layers.len() * length * features) as f64
 }
 
-/// Trains `parameters` on the stream for `steps` steps after a warm-up, and takes the time of each; if it is to be,
+/// Trains on the stream for `steps` steps after a warm-up, and takes the time of each; if it is to be,
 /// also of the operations.
 ///
 /// # Errors
 /// The model's.
-pub fn measure(parameters: Parameters, course: Course) -> Result<Speed, Error> {
-    let Course { length, batch, activation, method, rate, steps, seed, recompute, timings } = course;
-    let config = parameters.config().clone();
-    let (cost, trained) = (operations(&parameters, length), parameters.trainable_count());
-    let optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };
-    let mut learner = Learner::new(parameters, &optimizer).with_activation(activation);
+pub fn measure(mut learner: Learner, course: Course) -> Result<Speed, Error> {
+    let Course { length, batch, rate, steps, seed, recompute, at_once, timings } = course;
+    let config = learner.parameters().config().clone();
+    let (cost, trained) = (operations(learner.parameters(), length), learner.parameters().trainable_count());
     let mut random = Random::new(seed, "train/speed");
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
     for step in 0..steps + WARM_UP {
@@ -166,6 +162,7 @@ pub fn measure(parameters: Parameters, course: Course) -> Result<Speed, Error> {
         let started = Instant::now();
         let share = 1.0 / batch.scored() as f32;
         let report = match recompute {
+            true if at_once => learner.step_at_once(rate, &batch, share),
             true => learner.step_by_block(rate, std::slice::from_ref(&batch), share),
             false => {
                 learner.step(rate, 1, &mut |transformer, _| Ok(batch.losses(transformer)?.sum() * share))
@@ -199,6 +196,7 @@ pub fn measure(parameters: Parameters, course: Course) -> Result<Speed, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OptimizerConfig;
 
     #[test]
     fn setups_have_as_many_parameters_as_the_peer() {
@@ -224,19 +222,11 @@ mod tests {
 
     #[test]
     fn it_learns_while_it_is_measured() {
-        let parameters = SETUPS[0].parameters(0).unwrap();
-        let course = Course {
-            length: 32,
-            batch: 4,
-            activation: Activation::F32,
-            method: Method::Adamw,
-            rate: 3e-3,
-            steps: 30,
-            seed: 0,
-            recompute: false,
-            timings: true,
-        };
-        let speed = measure(parameters, course).unwrap();
+        let learner = Learner::new(SETUPS[0].parameters(0).unwrap(), &OptimizerConfig::default());
+        let (length, batch, rate, steps) = (32, 4, 3e-3, 30);
+        let course =
+            Course { length, batch, rate, steps, seed: 0, recompute: false, at_once: false, timings: true };
+        let speed = measure(learner, course).unwrap();
         assert!(speed.operations.iter().any(|(name, calls, _)| *name == "attention" && *calls >= 2.0));
         assert!(speed.loss < 5.2 && speed.tokens_per_s > 0.0, "{speed:?}");
     }

@@ -7,8 +7,8 @@ use anyhow::Result;
 use kernels::gemm::Precision;
 use model::{Activation, Checkpoint, GenerateOptions, LanguageModel, LowRank, Parameters};
 use serde_json::json;
-use train::Method;
 use train::speed::{Course, SETUPS, Setup};
+use train::{Learner, Method, OptimizerConfig};
 
 use super::options::{ModelArguments, print_json};
 use crate::failure::bad_input;
@@ -53,6 +53,15 @@ pub(crate) struct Train {
     /// Run every block again in the backward pass: less memory, more time
     #[arg(long)]
     recompute: bool,
+    /// With --recompute: every weight moves as soon as its gradient is there; takes a pass more to clip
+    #[arg(long, requires = "recompute")]
+    at_once: bool,
+    /// Keep what the optimizer remembers in files of this folder, mapped into memory
+    #[arg(long, value_name = "FOLDER")]
+    state_in: Option<PathBuf>,
+    /// No clipping of the gradient's norm
+    #[arg(long)]
+    no_clip: bool,
     /// Seconds and calls of every operation in a step
     #[arg(long)]
     timings: bool,
@@ -153,10 +162,18 @@ fn train(arguments: &Train) -> Result<()> {
         true => (Activation::F32, Precision::F32),
         false => (Activation::Bf16, Precision::BF16),
     };
-    let Train { rate, steps, seed, recompute, timings, .. } = *arguments;
+    let Train { rate, steps, seed, recompute, at_once, timings, .. } = *arguments;
     let ((length, batch), method) = (shape, arguments.optimizer);
-    let course = Course { length, batch, activation, method, rate, steps, seed, recompute, timings };
-    let speed = train::speed::measure(parameters, course)?;
+    let mut optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };
+    if arguments.no_clip {
+        optimizer.clip_norm = None;
+    }
+    let course = Course { length, batch, rate, steps, seed, recompute, at_once, timings };
+    let learner = match &arguments.state_in {
+        Some(folder) => Learner::new_in(parameters, &optimizer, folder)?,
+        None => Learner::new(parameters, &optimizer),
+    };
+    let speed = train::speed::measure(learner.with_activation(activation), course)?;
     let peak = kernels::gemm::peak(precision) / 1e9;
     print_json(&json!({
         "config": arguments.config,
@@ -173,6 +190,9 @@ fn train(arguments: &Train) -> Result<()> {
         "steps": speed.steps,
         "operations": speed.operations,
         "recompute": recompute,
+        "at_once": at_once,
+        "state_in_files": arguments.state_in.is_some(),
+        "clip_norm": optimizer.clip_norm,
         "length": shape.0,
         "batch": shape.1,
         "cpu": kernels::cpu::chosen()?.name(),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use model::{Checkpoint, Config};
 use serde_json::json;
 use train::OptimizerConfig;
-use train::plan::{Plan, Setting, Shape, Tuned, plan, ways};
+use train::plan::{Plan, Setting, Shape, Thrift, Tuned, plan, ways};
 
 use super::options::{print_json, print_line};
 use super::run::{Settings, carry_out};
@@ -76,13 +76,13 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
     };
     let Planned { length, batch, devices, rank, .. } = *planned;
     let mut rows = Vec::new();
-    for (tuned, method, recompute) in ways() {
+    for (tuned, method, thrift) in ways() {
         let optimizer = OptimizerConfig { method, ..OptimizerConfig::default() };
         // A file's size is that of frozen weights as they are; trained ones are f32.
         let frozen_bytes = frozen.filter(|_| tuned == Tuned::Qlora);
-        let setting = Setting { tuned, optimizer, rank, frozen_bytes, length, batch, recompute, devices };
+        let setting = Setting { tuned, optimizer, rank, frozen_bytes, length, batch, thrift, devices };
         rows.push((
-            (tuned, method, recompute),
+            (tuned, method, thrift),
             plan(&shape, &setting).map_err(|error| bad_input(error.to_string()))?,
         ));
     }
@@ -90,9 +90,9 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
     if planned.json {
         let ways: Vec<_> = rows
             .iter()
-            .map(|((tuned, method, recompute), plan)| {
+            .map(|((tuned, method, thrift), plan)| {
                 json!({
-                    "tuned": tuned, "optimizer": method.to_string(), "recompute": recompute,
+                    "tuned": tuned, "optimizer": method.to_string(), "thrift": thrift,
                     "bytes": plan, "step_seconds": seconds(plan),
                     "fits": memory.map(|memory| (plan.peak as f64) < memory),
                 })
@@ -114,7 +114,7 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
         )?;
     }
     print_line("GB on a device   peak  weights   state  gradients  activations   step")?;
-    for ((tuned, method, recompute), plan) in &rows {
+    for ((tuned, method, thrift), plan) in &rows {
         let name = match tuned {
             Tuned::Full => format!("full, {method}"),
             Tuned::Lora => format!("lora {rank}, 16 bits"),
@@ -134,12 +134,22 @@ fn print_plan(planned: &Planned, model: Option<&str>) -> Result<()> {
                 gigabytes(plan.gradients),
                 gigabytes(plan.activations),
                 time(seconds(plan)),
-                if *recompute { ", recomputing" } else { "" },
+                saving(*thrift),
             )
             .trim_end(),
         )?;
     }
     Ok(())
+}
+
+/// How a way saves memory, in words.
+fn saving(thrift: Thrift) -> String {
+    let words = [
+        (thrift.recompute, ", recomputing"),
+        (thrift.at_once, ", every weight at once"),
+        (thrift.state_in_files, ", state in files"),
+    ];
+    words.into_iter().filter(|(used, _)| *used).map(|(_, words)| words).collect()
 }
 
 /// The shape, and the bytes of the file if it is a checkpoint's.

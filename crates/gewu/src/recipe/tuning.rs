@@ -33,6 +33,11 @@ pub(crate) struct Tuning {
     pub(crate) schedule: Schedule,
     /// Every block is run again in the backward pass: a fraction of the memory, a third more time. Needs `anchor` 0.
     pub(crate) recompute: bool,
+    /// With `recompute`: every weight moves as soon as its gradient is there, and the gradients of one block are held
+    /// at a time. Clipping and `spike` need the norm first, which takes a pass more. Needs `micro_batches` 1.
+    pub(crate) at_once: bool,
+    /// What the optimizer remembers lies in files beside the run's, mapped into memory, instead of in memory.
+    pub(crate) state_in_files: bool,
     /// Steps between two measurements of the held-out loss; 0 measures only at the end.
     pub(crate) evaluate_every: usize,
     /// A step whose gradient norm is so many times the median of the last ones is left out; 0 leaves none out.
@@ -51,6 +56,7 @@ impl Tuning {
             rate: self.rate,
             schedule: self.schedule.clone(),
             recompute: self.recompute,
+            at_once: self.at_once,
             seed,
             evaluate_every: self.evaluate_every,
             spike: self.spike,
@@ -89,6 +95,8 @@ impl Default for Tuning {
             optimizer: OptimizerConfig::default(),
             schedule: Schedule { warmup: 5, shape: Shape::Cosine { floor: 0.1 } },
             recompute: false,
+            at_once: false,
+            state_in_files: false,
             evaluate_every: 0,
             spike: 0.0,
             keep_best: false,

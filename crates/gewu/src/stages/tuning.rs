@@ -69,7 +69,11 @@ pub(super) fn tune(
         optimizer.groups.iter_mut().for_each(|group| group.weight_decay = None);
     }
     let activation = if settings.bf16 { Activation::Bf16 } else { Activation::F32 };
-    let mut learner = Learner::new(parameters, &optimizer).with_activation(activation);
+    let learner = match settings.state_in_files {
+        true => Learner::new_in(parameters, &optimizer, &stage.folder)?,
+        false => Learner::new(parameters, &optimizer),
+    };
+    let mut learner = learner.with_activation(activation);
     let options = settings.fit_options(seed, stage.checkpoint);
     let cost = train::speed::operations(learner.parameters(), settings.run_tokens);
     let mut progress = progress::training("train", Some(cost));

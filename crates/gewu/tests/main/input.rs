@@ -120,7 +120,7 @@ fn a_plan_says_what_training_needs_and_nothing_is_trained() {
     let plan: serde_json::Value = serde_json::from_str(&succeeds(gewu(home.path()).args(plan))).unwrap();
     let ways = plan["ways"].as_array().unwrap();
     let way = |tuned: &str, recompute: bool| {
-        ways.iter().find(|way| way["tuned"] == tuned && way["recompute"] == recompute).unwrap()
+        ways.iter().find(|way| way["tuned"] == tuned && way["thrift"]["recompute"] == recompute).unwrap()
     };
     assert_eq!(way("full", true)["fits"], false);
     assert_eq!(way("qlora", true)["fits"], true);

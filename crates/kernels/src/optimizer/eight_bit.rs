@@ -6,11 +6,14 @@
 //! is stochastic, decided by place and step alone: a mean that moves by a few percent a step would otherwise stand
 //! still between two values.
 
+use std::io;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use super::{AdamW, Step};
 use crate::cpu::{self, Level};
 use crate::expect_len;
+use crate::memory::Stored;
 use crate::pool::{self, Outputs};
 use crate::simd::dispatch;
 
@@ -24,13 +27,13 @@ const BLOCKS: usize = 64;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     /// Bytes of the first moment.
-    pub first: Vec<u8>,
+    pub first: Stored<u8>,
     /// Largest size in every block of the first moment.
-    pub first_scales: Vec<f32>,
+    pub first_scales: Stored<f32>,
     /// Bytes of the root of the second moment.
-    pub root: Vec<u8>,
+    pub root: Stored<u8>,
     /// Largest in every block of the roots.
-    pub root_scales: Vec<f32>,
+    pub root_scales: Stored<f32>,
 }
 
 impl Moments {
@@ -38,11 +41,25 @@ impl Moments {
     pub fn zeros(count: usize) -> Self {
         let blocks = count.div_ceil(BLOCK);
         Self {
-            first: vec![0; count],
-            first_scales: vec![0.0; blocks],
-            root: vec![0; count],
-            root_scales: vec![0.0; blocks],
+            first: Stored::zeros(count),
+            first_scales: Stored::zeros(blocks),
+            root: Stored::zeros(count),
+            root_scales: Stored::zeros(blocks),
         }
+    }
+
+    /// All zero, in files of `folder`.
+    ///
+    /// # Errors
+    /// As [`Stored::zeros_in`].
+    pub fn zeros_in(folder: &Path, count: usize) -> io::Result<Self> {
+        let blocks = count.div_ceil(BLOCK);
+        Ok(Self {
+            first: Stored::zeros_in(folder, count)?,
+            first_scales: Stored::zeros_in(folder, blocks)?,
+            root: Stored::zeros_in(folder, count)?,
+            root_scales: Stored::zeros_in(folder, blocks)?,
+        })
     }
 }
 

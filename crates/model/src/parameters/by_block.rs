@@ -5,10 +5,10 @@
 //! each is run again from its input `x`, and `sum(y · dy)` is propagated back, which gives `dx` and the gradients
 //! of that block alone.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 use ops::{Activation, Documents};
 
-use super::{Parameters, Tracked};
+use super::{Parameters, Tracked, Value};
 use crate::{Error, Packed, Transformer};
 
 /// The loss of a model's hidden states.
@@ -16,8 +16,8 @@ type Loss<'l> = &'l mut dyn FnMut(&Transformer, Tensor<2>) -> Result<Tensor<1>, 
 
 impl Parameters {
     /// The value of a loss of the hidden states of `packed`, and the gradient of every trained weight it depends
-    /// on, handed to `each` once, from the head down to the embedding. Equal to [`Parameters::track`] with
-    /// [`Tracked::gradients`] but for rounding; every block's forward runs twice.
+    /// on, handed to `each` once, from the head down to the embedding; of none if the loss is not finite. Equal to
+    /// [`Parameters::track`] with [`Tracked::gradients`] but for rounding; every block's forward runs twice.
     ///
     /// # Errors
     /// As [`Transformer::hidden`], and whatever `loss` returns.
@@ -28,92 +28,147 @@ impl Parameters {
         loss: Loss<'_>,
         each: &mut dyn FnMut(&str, Vec<f32>),
     ) -> Result<f32, Error> {
+        let mut each = |name: &str, gradient: Vec<f32>| {
+            each(name, gradient);
+            Ok(())
+        };
+        Descent::new(self, activation)?.run(packed, loss, &mut each)
+    }
+
+    /// The same, while `each` may change the weight whose gradient it is handed: in place, for no view needs that
+    /// weight any more, and no gradient that follows depends on it.
+    ///
+    /// # Errors
+    /// As [`backward_by_block`](Self::backward_by_block).
+    pub fn descend_by_block(
+        &mut self,
+        packed: &Packed,
+        activation: Activation,
+        loss: Loss<'_>,
+        each: &mut dyn FnMut(&str, &mut [f32], &[f32]),
+    ) -> Result<f32, Error> {
+        let descent = Descent::new(self, activation)?;
+        descent.run(packed, loss, &mut |name, gradient| {
+            self.update(name, |values| each(name, values, &gradient))
+        })
+    }
+
+    /// The lowest block with a trained weight; 0 if the embedding has one, the number of blocks if none has.
+    fn lowest_trained(&self) -> usize {
+        let block = |name: &str| match name.strip_prefix("blocks.") {
+            Some(rest) => rest.split('.').next()?.parse().ok(),
+            None => (name == "embed").then_some(0),
+        };
+        let blocks = self.trained.iter().filter_map(|trained| block(&trained.name));
+        blocks.min().unwrap_or(self.config.layers.len())
+    }
+}
+
+/// The views of one pass, which lets go of them part by part.
+struct Descent {
+    view: Transformer,
+    tracked: Tracked,
+    /// In the order of the leaves.
+    names: Vec<String>,
+    lowest: usize,
+}
+
+impl Descent {
+    fn new(parameters: &Parameters, activation: Activation) -> Result<Self, Error> {
         // What is run again must be what was run: tracked operations never round to 8 bits.
         let activation = if activation == Activation::Int8 { Activation::F32 } else { activation };
-        let (view, tracked) = (self.freeze(activation)?, self.track(activation)?);
+        Ok(Self {
+            view: parameters.freeze(activation)?,
+            tracked: parameters.track(activation)?,
+            names: parameters.trained.iter().map(|trained| trained.name.clone()).collect(),
+            lowest: parameters.lowest_trained(),
+        })
+    }
+
+    fn run(
+        self,
+        packed: &Packed,
+        loss: Loss<'_>,
+        each: &mut dyn FnMut(&str, Vec<f32>) -> Result<(), Error>,
+    ) -> Result<f32, Error> {
+        let Self { view, tracked: Tracked { transformer: mut model, mut leaves }, names, lowest } = self;
         view.check_packed(packed)?;
         let documents = Documents::new(packed.starts(), packed.len());
         let rotation = view.rotation(0, &documents);
-        let blocks = self.config.layers.len();
+        let blocks = view.config().layers.len();
         ops::pool::forward(|| {
             let mut inputs = Vec::with_capacity(blocks + 1);
             inputs.push(view.embedded(packed.tokens())?);
             for block in 0..blocks {
                 inputs.push(view.block(block, inputs[block].clone(), &documents, rotation.as_ref())?);
             }
+            drop(view);
 
             // The head and the final norm, which read what the last block returned.
-            let model = tracked.transformer();
             let last = leaf(inputs.pop());
-            let value = loss(model, model.normalized(last.clone()))?;
+            let value = loss(&model, model.normalized(last.clone()))?;
             let result = ops::values_of(value.clone())[0];
-            if !value.is_tracked() {
+            if !value.is_tracked() || !result.is_finite() {
                 return Ok(result);
             }
             let mut gradients = value.backward();
             let mut down = last.grad_remove(&mut gradients);
-            // A tied embedding gets its second part at the end.
-            let mut embed = None;
-            self.collect_gradients(
-                &tracked,
-                &mut gradients,
-                &|name| !name.starts_with("blocks."),
-                &mut |name, g| {
-                    if name == "embed" { embed = Some(g) } else { each(name, g) }
-                },
-            );
+            drop(last);
+            model.let_go_of_head();
+            let found = take(&names, &mut leaves, &mut gradients, &|name| {
+                !name.starts_with("blocks.") && name != "embed"
+            });
+            // The gradient of a tied embedding has its second part at the end.
+            let mut embed = names.iter().position(|name| name == "embed");
+            let mut sum = embed.and_then(|place| leaves[place].gradient(&mut gradients));
+            drop(gradients);
+            found.into_iter().try_for_each(|(name, gradient)| each(name, gradient))?;
 
             for block in (0..blocks).rev() {
-                let (Some(dy), true) = (down.take(), self.trains_below(block + 1)) else { break };
+                let (Some(dy), true) = (down.take(), block >= lowest) else { break };
                 let x = leaf(inputs.pop());
                 let y = model.block(block, x.clone(), &documents, rotation.as_ref())?;
                 let mut gradients = (y * dy).sum().backward();
                 down = x.grad_remove(&mut gradients);
+                drop(x);
+                model.let_go_of_last_block();
                 let prefix = format!("blocks.{block}.");
-                self.collect_gradients(&tracked, &mut gradients, &|name| name.starts_with(&prefix), each);
+                let found = take(&names, &mut leaves, &mut gradients, &|name| name.starts_with(&prefix));
+                drop(gradients);
+                found.into_iter().try_for_each(|(name, gradient)| each(name, gradient))?;
             }
 
-            if let (Some(dx), true) = (down, self.places.contains_key("embed")) {
+            if let (Some(dx), Some(place)) = (down, embed.take()) {
                 let mut gradients = (model.embedded(packed.tokens())? * dx).sum().backward();
-                self.collect_gradients(&tracked, &mut gradients, &|name| name == "embed", &mut |_, own| {
-                    match &mut embed {
+                if let Some(own) = leaves[place].gradient(&mut gradients) {
+                    match &mut sum {
                         Some(sum) => ops::optimizer::blend(sum, 1.0, &own, 1.0),
-                        None => embed = Some(own),
+                        None => sum = Some(own),
                     }
-                });
+                }
             }
-            if let Some(gradient) = embed {
-                each("embed", gradient);
+            drop((model, leaves));
+            if let Some(gradient) = sum {
+                each("embed", gradient)?;
             }
             Ok(result)
         })
     }
+}
 
-    /// Whether the embedding or a block before `block` has a trained weight.
-    fn trains_below(&self, block: usize) -> bool {
-        self.trained.iter().any(|trained| match trained.name.strip_prefix("blocks.") {
-            Some(rest) => {
-                rest.split('.').next().and_then(|i| i.parse().ok()).is_some_and(|i: usize| i < block)
-            }
-            None => trained.name == "embed",
-        })
+/// The gradients of the wanted leaves, which are let go of.
+fn take<'n>(
+    names: &'n [String],
+    leaves: &mut [Value],
+    gradients: &mut Gradients,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Vec<(&'n str, Vec<f32>)> {
+    let mut found = Vec::new();
+    for (name, leaf) in names.iter().zip(leaves).filter(|(name, _)| wanted(name)) {
+        let leaf = std::mem::replace(leaf, Value::new(Vec::new(), &[0]));
+        found.extend(leaf.gradient(gradients).map(|gradient| (name.as_str(), gradient)));
     }
-
-    fn collect_gradients(
-        &self,
-        tracked: &Tracked,
-        gradients: &mut burn::tensor::Gradients,
-        wanted: &dyn Fn(&str) -> bool,
-        each: &mut dyn FnMut(&str, Vec<f32>),
-    ) {
-        for (trained, leaf) in self.trained.iter().zip(&tracked.leaves) {
-            if wanted(&trained.name)
-                && let Some(gradient) = leaf.gradient(gradients)
-            {
-                each(&trained.name, gradient);
-            }
-        }
-    }
+    found
 }
 
 /// The start of a graph of its own.

@@ -2,9 +2,11 @@
 
 mod anchor;
 mod batch;
+mod feed;
 mod summary;
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use ledger::short_hash;
 use model::Parameters;
@@ -15,6 +17,7 @@ pub use batch::{Batch, Sequence, next_tokens};
 pub use summary::Summary;
 
 use anchor::Held;
+use feed::{Feed, Supply};
 
 use crate::packing::{Packing, Position, windows};
 use crate::{Error, Example, Learner, Schedule};
@@ -46,6 +49,10 @@ pub struct FitOptions {
     /// Every block is run again in the backward pass, so that the activations of one block are held at a time: a
     /// fraction of the memory, a third more time. Not with anchored text.
     pub recompute: bool,
+    /// With `recompute`: every weight moves as soon as its gradient is there, so that the gradients of one block are
+    /// held at a time; see [`Learner::step_at_once`] for what clipping costs. One micro-batch only.
+    #[serde(default)]
+    pub at_once: bool,
     /// Decides the order of the examples.
     pub seed: u64,
     /// Steps between two measurements of the held-out loss; 0 measures only at the end.
@@ -71,6 +78,7 @@ impl Default for FitOptions {
             micro_batches: 1,
             rate: 1e-3,
             recompute: false,
+            at_once: false,
             schedule: Schedule::default(),
             seed: 0,
             evaluate_every: 0,
@@ -190,74 +198,77 @@ fn fit_all(
         (position, summary) = resume(folder, extra, &fingerprint)?;
         summary.recovered.extend(learner.recovered().map(str::to_string));
     }
-    let mut packing = Packing::new(&examples, options.run_tokens, options.seed, position)?;
+    let packing = Packing::new(&examples, options.run_tokens, options.seed, position)?;
     let steps = options.steps(&packing);
     summary.finished = summary.steps >= steps;
-    while !summary.finished {
-        let step = summary.steps;
-        let rate = options.rate * options.schedule.share(step, steps);
-        let runs: Vec<Batch> = (0..options.micro_batches)
-            .map(|_| Batch::new(packing.next_run().into_iter().map(|index| &examples[index])))
-            .collect();
-        let scored: usize = runs.iter().map(Batch::scored).sum();
-        // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
-        let parts = options.micro_batches + usize::from(held.is_some());
-        let share = parts as f32 / scored.max(1) as f32;
-        learner.skip_above(summary.norm_limit(options.spike));
-        let report = match options.recompute {
-            true => learner.step_by_block(rate, &runs, share)?,
-            false => learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
-                (Some(run), _) => Ok(run.losses(transformer)?.sum() * share),
-                (None, Some(held)) => Ok(held.penalty(transformer, step)? * parts as f32),
-                (None, None) => Err(Error::Request("a step has as many parts as it was given".into())),
-            })?,
-        };
-        summary.steps += 1;
-        summary.finished = summary.steps == steps;
-        summary.tokens += runs.iter().map(|run| run.len() as u64).sum::<u64>();
-        summary.scored += scored as u64;
-        summary.skipped += usize::from(report.skipped);
-        summary.losses.push(report.loss);
-        summary.gradient_norms.push(report.gradient_norm);
-        let due = summary.finished || due(options.evaluate_every, summary.steps);
-        let measured = if due && !held_out.is_empty() {
-            let loss = evaluate(learner, held_out, options.run_tokens)?.mean() as f32;
-            summary.held_out.push((summary.steps, loss));
-            if let (Some(folder), true) = (&options.checkpoint, options.keep_best)
-                && summary.best() == Some((summary.steps, loss))
-            {
-                std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-                learner.parameters().save(&folder.join(BEST))?;
-            }
-            Some(loss)
-        } else {
-            None
-        };
-        let goes_on = control(&Progress {
-            step: summary.steps,
-            steps,
-            loss: report.loss,
-            rate,
-            gradient_norm: report.gradient_norm,
-            skipped: report.skipped,
-            tokens: summary.tokens,
-            held_out: measured,
-        });
-        let stops = summary.finished || !goes_on;
-        if let Some(folder) = &options.checkpoint
-            && (stops || due_checkpoint(options, summary.steps))
-        {
-            let resume = Resume {
-                fingerprint: fingerprint.clone(),
-                position: packing.position(),
-                summary: summary.clone(),
+    let mut go_on = |feed: &Feed| {
+        while !summary.finished {
+            let step = summary.steps;
+            let rate = options.rate * options.schedule.share(step, steps);
+            let Supply { runs, position } = feed.next()?;
+            let scored: usize = runs.iter().map(Batch::scored).sum();
+            // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
+            let parts = options.micro_batches + usize::from(held.is_some());
+            let share = parts as f32 / scored.max(1) as f32;
+            learner.skip_above(summary.norm_limit(options.spike));
+            let report = match options.recompute {
+                true if options.at_once => learner.step_at_once(rate, &runs[0], share)?,
+                true => learner.step_by_block(rate, &runs, share)?,
+                false => {
+                    learner.step(rate, parts, &mut |transformer, part| match (runs.get(part), &held) {
+                        (Some(run), _) => Ok(run.losses(transformer)?.sum() * share),
+                        (None, Some(held)) => Ok(held.penalty(transformer, step)? * parts as f32),
+                        (None, None) => {
+                            Err(Error::Request("a step has as many parts as it was given".into()))
+                        }
+                    })?
+                }
             };
-            learner.save(folder, &serde_json::to_value(resume).map_err(Error::state(folder))?)?;
+            summary.steps += 1;
+            summary.finished = summary.steps == steps;
+            summary.tokens += runs.iter().map(|run| run.len() as u64).sum::<u64>();
+            summary.scored += scored as u64;
+            summary.skipped += usize::from(report.skipped);
+            summary.losses.push(report.loss);
+            summary.gradient_norms.push(report.gradient_norm);
+            let due = summary.finished || due(options.evaluate_every, summary.steps);
+            let measured = if due && !held_out.is_empty() {
+                let loss = evaluate(learner, held_out, options.run_tokens)?.mean() as f32;
+                summary.held_out.push((summary.steps, loss));
+                if let (Some(folder), true) = (&options.checkpoint, options.keep_best)
+                    && summary.best() == Some((summary.steps, loss))
+                {
+                    std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+                    learner.parameters().save(&folder.join(BEST))?;
+                }
+                Some(loss)
+            } else {
+                None
+            };
+            let goes_on = control(&Progress {
+                step: summary.steps,
+                steps,
+                loss: report.loss,
+                rate,
+                gradient_norm: report.gradient_norm,
+                skipped: report.skipped,
+                tokens: summary.tokens,
+                held_out: measured,
+            });
+            let stops = summary.finished || !goes_on;
+            if let Some(folder) = &options.checkpoint
+                && (stops || due_checkpoint(options, summary.steps))
+            {
+                let resume = Resume { fingerprint: fingerprint.clone(), position, summary: summary.clone() };
+                learner.save(folder, &serde_json::to_value(resume).map_err(Error::state(folder))?)?;
+            }
+            if stops {
+                break;
+            }
         }
-        if stops {
-            break;
-        }
-    }
+        Ok::<(), Error>(())
+    };
+    thread::scope(|scope| go_on(&Feed::start(scope, &examples, packing, options.micro_batches)))?;
     if let (Some(folder), true, true) = (&options.checkpoint, options.keep_best, summary.finished)
         && summary.best().is_some_and(|(step, _)| step < summary.steps)
     {
@@ -283,6 +294,8 @@ impl FitOptions {
         let wrong = [
             (self.run_tokens < 2, "run_tokens must be at least 2"),
             (self.micro_batches == 0, "micro_batches must be at least 1"),
+            (self.at_once && !self.recompute, "at_once needs recompute"),
+            (self.at_once && self.micro_batches > 1, "at_once takes one micro-batch per step"),
             (
                 !(self.spike == 0.0 || self.spike.is_finite() && self.spike > 1.0),
                 "spike must be 0 or above 1",

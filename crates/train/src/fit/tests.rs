@@ -401,3 +401,20 @@ fn a_bound_of_infinity_is_none_and_continues() {
     let error = fit(&mut wrong, &examples(10, 1), &self::options(None), &mut |_| true).unwrap_err();
     assert!(error.to_string().contains("`embedd`"), "{error}");
 }
+
+#[test]
+fn moving_at_once_continues_exactly() {
+    let train = examples(20, 1);
+    let options = |folder| FitOptions { micro_batches: 1, recompute: true, at_once: true, ..options(folder) };
+    let (mut whole, mut parts) = (learner(1), learner(1));
+    let expected = fit(&mut whole, &train, &options(None), &mut |_| true).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = options(Some(folder.path()));
+    fit(&mut parts, &train, &kept, &mut |progress| progress.step < 4).unwrap();
+    let mut parts = learner(1);
+    assert_eq!(fit(&mut parts, &train, &kept, &mut |_| true).unwrap(), expected);
+    assert!(bits(&whole) == bits(&parts) && expected.losses[8] < expected.losses[0]);
+    let wrong = FitOptions { micro_batches: 2, ..options(None) };
+    let error = fit(&mut parts, &train, &wrong, &mut |_| true).unwrap_err();
+    assert!(error.to_string().contains("at_once takes one micro-batch"), "{error}");
+}

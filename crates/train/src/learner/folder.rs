@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 
 use ledger::{AtomicFile, hash_bytes, hash_file, write_atomic};
+use model::memory::Stored;
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
@@ -22,6 +24,8 @@ const FORMAT: u32 = 3;
 const MEMORY: &str = "memory";
 /// Hexadecimal digits of the hash in a file's name.
 const SHORT: usize = 16;
+/// Numbers written or read at a time.
+const CHUNK: usize = 1 << 14;
 
 /// What `learner.json` holds.
 #[derive(Serialize, Deserialize)]
@@ -40,7 +44,7 @@ struct State {
 }
 
 /// What the optimizer remembers, and the averages of the weights.
-type Memories = (Vec<Memory>, Vec<Vec<f32>>);
+type Memories = (Vec<Memory>, Vec<Stored<f32>>);
 
 /// The part of `learner.json` that every version has.
 #[derive(Deserialize)]
@@ -190,7 +194,7 @@ impl Learner {
         &self,
         path: &Path,
         states: &mut [Memory],
-        averages: &mut [Vec<f32>],
+        averages: &mut [Stored<f32>],
     ) -> Result<(), Error> {
         let mut header = serde_json::Map::new();
         let mut offset = 0;
@@ -212,48 +216,88 @@ impl Learner {
         let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(Error::file("write", path));
         write(&(header.len() as u64).to_le_bytes())?;
         write(&header)?;
-        for (_, buffer) in parts {
-            match buffer {
+        for (_, mut buffer) in parts {
+            match &buffer {
                 Buffer::F32(values) => {
-                    for chunk in values.chunks(1 << 14) {
+                    for chunk in values.chunks(CHUNK) {
                         write(&chunk.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
                     }
                 }
                 Buffer::U8(values) => write(values)?,
             }
+            buffer.release();
         }
         Ok(file.commit()?)
     }
 
+    /// What [`write_memory`](Self::write_memory) wrote, beside what the learner has, and where that lies.
     fn read_memory(&self, path: &Path) -> Result<Memories, Error> {
-        let bytes = fs::read(path).map_err(Error::file("read", path))?;
-        let file = safetensors::SafeTensors::deserialize(&bytes).map_err(Error::state(path))?;
-        let (mut states, mut averages) = (self.states.clone(), self.averages.clone());
-        for (name, buffer) in self.parts(&mut states, &mut averages) {
-            let tensor = file.tensor(&name).map_err(Error::state(path))?;
-            let data = tensor.data();
-            let fits = match &buffer {
-                Buffer::F32(values) => {
-                    tensor.dtype() == safetensors::Dtype::F32 && data.len() == 4 * values.len()
-                }
-                Buffer::U8(values) => tensor.dtype() == safetensors::Dtype::U8 && data.len() == values.len(),
+        let (mut states, mut averages) = self.empty_memory()?;
+        let mut file = File::open(path).map_err(Error::file("read", path))?;
+        let read =
+            |file: &mut File, bytes: &mut [u8]| file.read_exact(bytes).map_err(Error::file("read", path));
+        let mut length = [0; 8];
+        read(&mut file, &mut length)?;
+        let most = file.metadata().map_err(Error::file("read", path))?.len();
+        let header = u64::from_le_bytes(length);
+        if header > most {
+            return Err(Error::state(path)("its header is longer than the file"));
+        }
+        let mut text = vec![0; header as usize];
+        read(&mut file, &mut text)?;
+        let metadata: safetensors::tensor::Metadata =
+            serde_json::from_slice(&text).map_err(Error::state(path))?;
+        let begin = 8 + header;
+        let mut chunk = vec![0; 4 * CHUNK];
+        for (name, mut buffer) in self.parts(&mut states, &mut averages) {
+            let absent = || Error::state(path)(format!("it has no `{name}`"));
+            let tensor = metadata.info(&name).ok_or_else(absent)?;
+            let (dtype, bytes) = match &buffer {
+                Buffer::F32(values) => (Dtype::F32, 4 * values.len()),
+                Buffer::U8(values) => (Dtype::U8, values.len()),
             };
-            if !fits {
+            let (start, end) = tensor.data_offsets;
+            if tensor.dtype != dtype || end.checked_sub(start) != Some(bytes) {
                 return Err(Error::state(path)(format!("`{name}` has another type or length")));
             }
-            match buffer {
+            file.seek(SeekFrom::Start(begin + start as u64)).map_err(Error::file("read", path))?;
+            match &mut buffer {
                 Buffer::F32(values) => {
-                    let numbers = data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-                    values.iter_mut().zip(numbers).for_each(|(value, number)| *value = number);
+                    for values in values.chunks_mut(CHUNK) {
+                        let bytes = &mut chunk[..4 * values.len()];
+                        read(&mut file, bytes)?;
+                        let numbers = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                        values.iter_mut().zip(numbers).for_each(|(value, number)| *value = number);
+                    }
                 }
-                Buffer::U8(values) => values.copy_from_slice(data),
+                Buffer::U8(values) => read(&mut file, values)?,
             }
+            buffer.release();
         }
         Ok((states, averages))
     }
 
+    /// Zeros of the shapes of the optimizer's memory, in the same place.
+    fn empty_memory(&self) -> Result<Memories, Error> {
+        let trainable = self.parameters.trainable();
+        let Some(folder) = &self.folder else {
+            let states = trainable.map(|(name, shape)| Memory::new(&self.optimizer, name, shape)).collect();
+            return Ok((states, self.averages.iter().map(|average| Stored::zeros(average.len())).collect()));
+        };
+        let states = trainable.map(|(name, shape)| Memory::new_in(folder, &self.optimizer, name, shape));
+        let averages = self.averages.iter().map(|average| Stored::zeros_in(folder, average.len()));
+        let memory = states
+            .collect::<Result<_, _>>()
+            .and_then(|states| Ok((states, averages.collect::<Result<_, _>>()?)));
+        memory.map_err(Error::file("keep the optimizer's state in", folder))
+    }
+
     /// The named parts of the optimizer's memory and of the averages.
-    fn parts<'a>(&self, states: &'a mut [Memory], averages: &'a mut [Vec<f32>]) -> Vec<(String, Buffer<'a>)> {
+    fn parts<'a>(
+        &self,
+        states: &'a mut [Memory],
+        averages: &'a mut [Stored<f32>],
+    ) -> Vec<(String, Buffer<'a>)> {
         let names: Vec<String> = self.layout().into_iter().map(|(name, _)| name).collect();
         let states = names.iter().zip(states).flat_map(|(name, state)| {
             state.buffers().into_iter().map(move |(part, buffer)| (format!("{name}.{part}"), buffer))
@@ -261,7 +305,7 @@ impl Learner {
         let averages = names
             .iter()
             .zip(averages)
-            .map(|(name, average)| (format!("{name}.average"), Buffer::F32(average.as_mut_slice())));
+            .map(|(name, average)| (format!("{name}.average"), Buffer::F32(average)));
         states.chain(averages).collect()
     }
 }

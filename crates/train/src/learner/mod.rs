@@ -2,17 +2,20 @@
 
 #[cfg(test)]
 mod architectures;
+mod by_block;
 mod folder;
+mod memory;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
+use model::memory::Stored;
 use model::optimizer::{blend, global_norm};
 use model::{Activation, Parameters, Transformer, pool, timing};
 
-use crate::optimizer::{OptimizerConfig, State, Update, average_keeps, update};
-use crate::{Batch, Error};
+use crate::Error;
+use crate::optimizer::{OptimizerConfig, State, Update};
+use memory::Memory;
 
 /// A model that learns: its parameters, the memory of the optimizer and the counters of steps.
 pub struct Learner {
@@ -22,7 +25,9 @@ pub struct Learner {
     /// In the order of [`Parameters::trainable`].
     states: Vec<State>,
     /// Averages of the weights, if they are kept; in the same order.
-    averages: Vec<Vec<f32>>,
+    averages: Vec<Stored<f32>>,
+    /// Where they lie, if not in memory.
+    folder: Option<PathBuf>,
     steps: u64,
     applied: u64,
     /// A step with a larger gradient norm is left out.
@@ -49,7 +54,7 @@ pub struct StepReport {
 pub struct Snapshot {
     values: Vec<Vec<f32>>,
     states: Vec<State>,
-    averages: Vec<Vec<f32>>,
+    averages: Vec<Stored<f32>>,
     steps: u64,
     applied: u64,
 }
@@ -57,27 +62,59 @@ pub struct Snapshot {
 impl Learner {
     /// A learner before its first step; its linear operations run in f32.
     pub fn new(parameters: Parameters, optimizer: &OptimizerConfig) -> Self {
-        let states = parameters.trainable().map(|(name, shape)| State::new(optimizer, name, shape));
-        let states = states.collect();
-        let averages = match optimizer.average > 0.0 {
-            true => {
-                parameters.trainable().map(|(name, _)| parameters.values(name).unwrap_or_default()).collect()
-            }
-            false => Vec::new(),
+        let trainable = parameters.trainable();
+        let states = trainable.map(|(name, shape)| State::new(optimizer, name, shape)).collect();
+        let averaged = parameters.trainable().filter(|_| optimizer.average > 0.0);
+        let averages = averaged.map(|(name, _)| parameters.values(name).unwrap_or_default().into()).collect();
+        Self::with_memory(parameters, optimizer, states, averages, None)
+    }
+
+    /// The same, while what the optimizer remembers (state and averages of the weights) lies in files without names in
+    /// `folder`, mapped into memory: one parameter's share is there at a time, the rest is the disk's. The results are
+    /// the same, to the bit.
+    ///
+    /// # Errors
+    /// The folder takes no files, or not so many bytes.
+    pub fn new_in(parameters: Parameters, optimizer: &OptimizerConfig, folder: &Path) -> Result<Self, Error> {
+        let file = Error::file("keep the optimizer's state in", folder);
+        let memory = || -> std::io::Result<_> {
+            let trainable = parameters.trainable();
+            let states = trainable.map(|(name, shape)| State::new_in(folder, optimizer, name, shape));
+            let averaged = parameters.trainable().filter(|_| optimizer.average > 0.0);
+            let averages = averaged.map(|(name, shape)| {
+                let mut average = Stored::zeros_in(folder, shape.iter().product())?;
+                average.copy_from_slice(&parameters.values(name).unwrap_or_default());
+                average.release();
+                Ok(average)
+            });
+            Ok((states.collect::<Result<_, _>>()?, averages.collect::<std::io::Result<_>>()?))
         };
+        let (states, averages) = memory().map_err(file)?;
+        Ok(Self::with_memory(parameters, optimizer, states, averages, Some(folder.to_path_buf())))
+    }
+
+    fn with_memory(
+        parameters: Parameters,
+        optimizer: &OptimizerConfig,
+        states: Vec<State>,
+        averages: Vec<Stored<f32>>,
+        folder: Option<PathBuf>,
+    ) -> Self {
         // A bound of infinity is none; written down, the two would differ.
         let clip_norm = optimizer.clip_norm.filter(|norm| norm.is_finite());
         let optimizer = OptimizerConfig { clip_norm, ..optimizer.clone() };
         let (activation, recovered) = (Activation::F32, None);
+        let norm_limit = f64::INFINITY;
         Self {
             parameters,
             optimizer,
             activation,
             states,
             averages,
+            folder,
             steps: 0,
             applied: 0,
-            norm_limit: f64::INFINITY,
+            norm_limit,
             recovered,
         }
     }
@@ -161,37 +198,10 @@ impl Learner {
         self.take(rate, micro_batches, &sums, total)
     }
 
-    /// One optimizer step on the sum over `batches` of their losses, times `share`, averaged over the batches: as
-    /// [`step`](Self::step), but every block is run again when its gradient is due
-    /// ([`Parameters::backward_by_block`]), so that the activations of one block are held at a time.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step).
-    pub fn step_by_block(&mut self, rate: f32, batches: &[Batch], share: f32) -> Result<StepReport, Error> {
-        self.check(rate, batches.len())?;
-        let places: BTreeMap<String, usize> = self
-            .parameters
-            .trainable()
-            .enumerate()
-            .map(|(index, (name, _))| (name.to_string(), index))
-            .collect();
-        let mut sums: Vec<Option<Vec<f32>>> = vec![None; places.len()];
-        let mut total = 0.0;
-        for batch in batches {
-            let mut loss = |transformer: &Transformer, hidden| {
-                let losses = transformer.losses(hidden, batch.rows(), batch.targets())?;
-                Ok(losses.sum() * share)
-            };
-            let mut each = |name: &str, gradient: Vec<f32>| {
-                if let Some(&place) = places.get(name) {
-                    add(&mut sums[place], Some(gradient));
-                }
-            };
-            let value =
-                self.parameters.backward_by_block(batch.packed(), self.activation, &mut loss, &mut each)?;
-            total += f64::from(value);
-        }
-        self.take(rate, batches.len(), &sums, total)
+    /// What gradients of that norm are multiplied by.
+    fn clipping(&self, norm: f64) -> f64 {
+        let clip = self.optimizer.clip_norm.map_or(f64::INFINITY, f64::from);
+        if norm > clip { clip / norm } else { 1.0 }
     }
 
     fn check(&self, rate: f32, micro_batches: usize) -> Result<(), Error> {
@@ -230,9 +240,8 @@ impl Learner {
         let skipped = !(loss.is_finite() && norm.is_finite() && norm <= self.norm_limit);
         if !skipped {
             self.applied += 1;
-            let clip = self.optimizer.clip_norm.map_or(f64::INFINITY, f64::from);
-            let scale = if norm > clip { clip / norm } else { 1.0 };
-            pool::forward(|| self.apply(sums, rate, (scale * share) as f32))?;
+            let scale = (self.clipping(norm) * share) as f32;
+            pool::forward(|| self.apply(sums, rate, scale))?;
         }
         Ok(StepReport { step: self.steps, loss, gradient_norm: norm as f32, skipped })
     }
@@ -271,24 +280,24 @@ impl Learner {
         let _timer = timing::of("optimizer");
         let trainable: Vec<(String, Vec<usize>)> =
             self.parameters.trainable().map(|(name, shape)| (name.to_string(), shape.to_vec())).collect();
+        let step = self.applied;
+        let (parameters, mut memory) = self.memory();
         for (place, ((name, shape), gradient)) in trainable.iter().zip(gradients).enumerate() {
             let Some(gradient) = gradient else { continue };
-            let (factor, decay) = self.optimizer.group(name, shape);
-            let how = Update { name, shape, rate: rate * factor, decay, scale, step: self.applied };
-            let (optimizer, state) = (&self.optimizer, &mut self.states[place]);
-            let average = self.averages.get_mut(place);
-            self.parameters.update(name, |values| {
-                update(values, gradient, state, optimizer, how);
-                if let Some(average) = average {
-                    let keep = average_keeps(optimizer.average, how.step);
-                    blend(average, keep, values, 1.0 - keep);
-                }
-            })?;
+            memory.fetch(place + 1);
+            let how = Update { name, shape, rate, decay: 0.0, scale, step };
+            parameters.update(name, |values| memory.step(place, values, gradient, how))?;
         }
         Ok(())
     }
 
-    /// A copy to go back to with [`restore`](Self::restore).
+    /// The parameters, and what the optimizer remembers of them.
+    fn memory(&mut self) -> (&mut Parameters, Memory<'_>) {
+        let Self { parameters, optimizer, states, averages, folder, .. } = self;
+        (parameters, Memory { optimizer, states, averages, mapped: folder.is_some() })
+    }
+
+    /// A copy in memory to go back to with [`restore`](Self::restore).
     pub fn snapshot(&self) -> Snapshot {
         let names = self.parameters.trainable();
         let values = names.map(|(name, _)| self.parameters.values(name).unwrap_or_default()).collect();
@@ -319,8 +328,8 @@ impl Learner {
         for ((name, _), values) in shapes.iter().zip(&snapshot.values) {
             self.parameters.update(name, |current| current.copy_from_slice(values))?;
         }
-        self.states.clone_from(&snapshot.states);
-        self.averages.clone_from(&snapshot.averages);
+        self.states.iter_mut().zip(&snapshot.states).for_each(|(state, saved)| state.copy_from(saved));
+        self.averages.iter_mut().zip(&snapshot.averages).for_each(|(now, saved)| now.copy_from_slice(saved));
         (self.steps, self.applied) = (snapshot.steps, snapshot.applied);
         Ok(())
     }
@@ -343,3 +352,6 @@ fn value_of(loss: &Tensor<1>) -> Result<f32, Error> {
         _ => Err(Error::Request("a loss must be one number; take the mean or sum of the rows".into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,9 @@
 //! What an optimizer remembers of one parameter.
 
+use std::io;
+use std::path::Path;
+
+use model::memory::Stored;
 use model::optimizer::{BLOCK, Moments8bit};
 
 use super::{Method, OptimizerConfig, is_hidden_matrix};
@@ -11,31 +15,79 @@ const SMALL: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
     /// Adam's two moments.
-    Moments { first: Vec<f32>, second: Vec<f32> },
+    Moments { first: Stored<f32>, second: Stored<f32> },
     /// The same in a byte each.
     Bytes(Moments8bit),
     /// Muon's.
-    Momentum(Vec<f32>),
+    Momentum(Stored<f32>),
     /// Adam's moments of a projected gradient, and the length of the last step.
-    Projected { first: Vec<f32>, second: Vec<f32>, norm: Vec<f32> },
+    Projected { first: Stored<f32>, second: Stored<f32>, norm: Stored<f32> },
 }
 
 /// A part of a state as it is saved.
 pub(crate) enum Buffer<'a> {
-    F32(&'a mut [f32]),
-    U8(&'a mut [u8]),
+    F32(&'a mut Stored<f32>),
+    U8(&'a mut Stored<u8>),
+}
+
+impl Buffer<'_> {
+    /// See [`Stored::fetch`].
+    pub(crate) fn fetch(&self) {
+        match self {
+            Self::F32(values) => values.fetch(),
+            Self::U8(values) => values.fetch(),
+        }
+    }
+
+    /// See [`Stored::release`].
+    pub(crate) fn release(&mut self) {
+        match self {
+            Self::F32(values) => values.release(),
+            Self::U8(values) => values.release(),
+        }
+    }
 }
 
 impl State {
-    /// Before the first step.
+    /// Before the first step, in memory.
     pub(crate) fn new(config: &OptimizerConfig, name: &str, shape: &[usize]) -> Self {
-        let zeros = |count: usize| vec![0.0; count];
+        let zeros = Stored::zeros;
         match Kind::of(config, name, shape) {
             Kind::Moments(count) => Self::Moments { first: zeros(count), second: zeros(count) },
             Kind::Bytes(count) => Self::Bytes(Moments8bit::zeros(count)),
             Kind::Momentum(count) => Self::Momentum(zeros(count)),
             Kind::Projected(count) => {
                 Self::Projected { first: zeros(count), second: zeros(count), norm: zeros(1) }
+            }
+        }
+    }
+
+    /// Before the first step, in files of `folder`.
+    pub(crate) fn new_in(
+        folder: &Path,
+        config: &OptimizerConfig,
+        name: &str,
+        shape: &[usize],
+    ) -> io::Result<Self> {
+        let zeros = |count| Stored::zeros_in(folder, count);
+        Ok(match Kind::of(config, name, shape) {
+            Kind::Moments(count) => Self::Moments { first: zeros(count)?, second: zeros(count)? },
+            Kind::Bytes(count) => Self::Bytes(Moments8bit::zeros_in(folder, count)?),
+            Kind::Momentum(count) => Self::Momentum(zeros(count)?),
+            Kind::Projected(count) => {
+                Self::Projected { first: zeros(count)?, second: zeros(count)?, norm: zeros(1)? }
+            }
+        })
+    }
+
+    /// Takes the values of another state of the same parameter; where they lie stays.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let mut other = other.clone();
+        for ((_, to), (_, from)) in self.buffers().into_iter().zip(other.buffers()) {
+            match (to, from) {
+                (Buffer::F32(to), Buffer::F32(from)) => to.copy_from_slice(from),
+                (Buffer::U8(to), Buffer::U8(from)) => to.copy_from_slice(from),
+                _ => unreachable!("one method has one list of buffers"),
             }
         }
     }
