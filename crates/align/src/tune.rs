@@ -124,8 +124,8 @@ pub struct Options {
     /// fewer unsafe ones.
     pub harmless_weight: f64,
     /// At most this share of the harmless look-alikes of the validation topics (which no phase learns from) is to be
-    /// refused: the preference phase then moves the line between refusal and answer there, in each language by
-    /// itself, with [`Kind::Shift`] in the place of `loss`. `None` trains pairs by `loss`.
+    /// refused, both languages together: the preference phase then moves the line between refusal and answer to where
+    /// most unsafe requests are, with [`Kind::Shift`] in the place of `loss`. `None` trains pairs by `loss`.
     pub look_alikes: Option<f64>,
     /// Weight of staying close to the first model on general text (squared change of log-probability per token).
     pub anchor: f64,
@@ -162,8 +162,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Everything the preference set has, twice over, then the line moved; for runs of an hour. The two were measured
-    /// apart, not together.
+    /// Everything the preference set has, twice over, then the line moved; for runs of an hour. The validation topics
+    /// come in trained wordings, where a refusal is likelier: the share of look-alikes refused in other wordings is
+    /// about two thirds of what is asked for here.
     pub fn full() -> Self {
         let all = usize::MAX;
         Self {
@@ -171,7 +172,7 @@ impl Options {
             preference: Course { english: 64, chinese: 48, epochs: 1, batch: 8, rate: 2e-4, tokens: 1 },
             ordinary_english: all,
             ordinary_chinese: all,
-            look_alikes: Some(0.1),
+            look_alikes: Some(0.18),
             ..Self::default()
         }
     }

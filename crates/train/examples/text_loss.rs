@@ -1,7 +1,7 @@
-//! Trains `gpt-5m` on the bytes of a text and follows the loss of its last twentieth:
+//! Trains `gpt-5m` (or another configuration of `gewu bench train`) on the bytes of a text and follows the loss of its last twentieth:
 //! `cargo run --release -p train --example text_loss -- TEXT [SETTINGS.json] [FOLDER]`.
 //!
-//! SETTINGS.json may hold `optimizer` (`train::OptimizerConfig`), `schedule`, `rate`, `steps`, `seed`,
+//! SETTINGS.json may hold `config`, `optimizer` (`train::OptimizerConfig`), `schedule`, `rate`, `steps`, `seed`,
 //! `evaluate_every`, `f32`. FOLDER receives what another system needs to do the same: the first weights
 //! (`weights.safetensors`), where the windows of every step begin (`offsets.bin`, u32), the rates (`rates.bin`, f32).
 //! Prints a JSON line for every measurement; `seconds` count training alone.
@@ -45,7 +45,8 @@ fn main() -> Outcome<()> {
     let (rate, steps) = (number("rate", 1e-3) as f32, number("steps", 1000.0) as usize);
     let (seed, every) = (number("seed", 0.0) as u64, number("evaluate_every", 250.0) as usize);
     let activation = if settings["f32"] == true { Activation::F32 } else { Activation::Bf16 };
-    let setup = SETUPS.iter().find(|setup| setup.name == "gpt-5m").ok_or("gpt-5m is gone")?;
+    let name = settings["config"].as_str().unwrap_or("gpt-5m");
+    let setup = SETUPS.iter().find(|setup| setup.name == name).ok_or("no configuration of that name")?;
     let length = setup.length;
     let parts = text.len() / 20 * 19;
     let (training, held_out) = text.split_at(parts);

@@ -1,9 +1,9 @@
 //! Where refusal begins: how far the log-odds of refusing have to move, and the pairs that move them.
 //!
 //! A model that opens with a refusal on too many harmless look-alikes need not learn to tell requests apart any
-//! better: the line can be moved. The log-odds of refusing are a score; its quantile over the look-alikes of the
-//! validation topics says by how many nats. Pairs of every kind of request, each asked to change by that same amount
-//! ([`Kind::Shift`]), move the line and leave the order of requests as it was learned.
+//! better: the line can be moved. The log-odds of refusing are a score; the look-alikes and unsafe requests of the
+//! validation topics say by how many nats in each language. Pairs of every kind of request, each asked to change by
+//! that same amount ([`Kind::Shift`]), move the line and leave the order of requests as it was learned.
 
 use model::{Hooks, Packed};
 
@@ -19,6 +19,8 @@ pub struct Line {
     pub shift: f64,
     /// Share of the validation look-alikes that open with a refusal before.
     pub look_alikes: f64,
+    /// Share of them that would after exactly this shift.
+    pub look_alikes_after: f64,
     /// Share of the unsafe validation requests that do.
     pub refused: f64,
     /// Share of them that would after exactly this shift.
@@ -63,47 +65,78 @@ pub(crate) fn log_odds(
     Ok(odds)
 }
 
-/// What has to be subtracted of `odds` for the share of those above 0 to be at most `share`, and as much as that
-/// allows: half-way between two neighbours.
-pub(crate) fn shift(odds: &[f64], share: f64) -> f64 {
-    let mut sorted = odds.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let above = ((share * sorted.len() as f64).floor() as usize).min(sorted.len());
-    match (above.checked_sub(1).and_then(|last| sorted.get(last)), sorted.get(above)) {
+/// Half-way between the `above` highest of `descending` and the rest.
+fn cut(descending: &[f64], above: usize) -> f64 {
+    match (above.checked_sub(1).and_then(|last| descending.get(last)), descending.get(above)) {
         (Some(last), Some(next)) => (last + next) / 2.0,
         (Some(end), None) | (None, Some(end)) => *end,
         (None, None) => 0.0,
     }
 }
 
+/// What has to be subtracted of the odds of each language (look-alikes, unsafe requests) for most unsafe requests to
+/// lie above 0, while at most `share` of all look-alikes do. Where a language tells the two apart badly, its share of
+/// look-alikes may be larger than another's, or smaller: wherever one more costs the fewest.
+pub(crate) fn shifts(odds: &[[Vec<f64>; 2]], share: f64) -> Vec<f64> {
+    let all: usize = odds.iter().map(|[harmless, _]| harmless.len()).sum();
+    let most = (share * all as f64).floor() as usize;
+    // By number of look-alikes above the cuts so far: most unsafe requests above them, and the cuts.
+    let mut best: Vec<Option<(usize, Vec<f64>)>> = vec![None; most + 1];
+    best[0] = Some((0, Vec::new()));
+    for [harmless, unsafe_] in odds {
+        let mut descending = harmless.clone();
+        descending.sort_by(|a, b| b.total_cmp(a));
+        let mut next: Vec<Option<(usize, Vec<f64>)>> = vec![None; most + 1];
+        for above in 0..=descending.len().min(most) {
+            let line = cut(&descending, above);
+            // Equal odds may put fewer above the line.
+            let above = harmless.iter().filter(|odds| **odds > line).count();
+            let refused = unsafe_.iter().filter(|odds| **odds > line).count();
+            for used in 0..=most - above {
+                let Some((before, cuts)) = &best[used] else { continue };
+                let place = &mut next[used + above];
+                if place.as_ref().is_none_or(|(refusals, _)| before + refused > *refusals) {
+                    *place = Some((before + refused, [cuts.as_slice(), &[line]].concat()));
+                }
+            }
+        }
+        best = next;
+    }
+    // The first of equals has the fewest look-alikes.
+    let most = best.iter().flatten().map(|(refused, _)| *refused).max();
+    let found = best.into_iter().flatten().find(|(refused, _)| Some(*refused) == most);
+    found.map(|(_, cuts)| cuts).unwrap_or_default()
+}
+
 fn share_above(odds: &[f64], line: f64) -> f64 {
     odds.iter().filter(|odds| **odds > line).count() as f64 / odds.len().max(1) as f64
 }
 
-/// The line of each language for at most `share` refused look-alikes, on the validation topics.
+/// The line of each language, together for at most `share` refused look-alikes, on the validation topics.
 pub(crate) fn lines(
     transformer: &Transformer,
     writing: &Writing<'_>,
     share: f64,
     most: usize,
 ) -> Result<Vec<Line>, Error> {
-    let mut lines = Vec::new();
+    let mut odds = Vec::new();
     for language in Language::ALL {
         let of = |side| {
             let all = split(false).filter(|p| p.validation && p.side == side && p.language == language);
             log_odds(transformer, writing, &all.collect::<Vec<_>>(), most)
         };
-        let (harmless, unsafe_) = (of(Side::Harmless)?, of(Side::Unsafe)?);
-        let shift = shift(&harmless, share);
-        lines.push(Line {
-            language,
-            shift,
-            look_alikes: share_above(&harmless, 0.0),
-            refused: share_above(&unsafe_, 0.0),
-            refused_after: share_above(&unsafe_, shift),
-        });
+        odds.push([of(Side::Harmless)?, of(Side::Unsafe)?]);
     }
-    Ok(lines)
+    let of_language = Language::ALL.into_iter().zip(shifts(&odds, share)).zip(&odds);
+    let line = |((language, shift), [harmless, unsafe_]): ((Language, f64), &[Vec<f64>; 2])| Line {
+        language,
+        shift,
+        look_alikes: share_above(harmless, 0.0),
+        look_alikes_after: share_above(harmless, shift),
+        refused: share_above(unsafe_, 0.0),
+        refused_after: share_above(unsafe_, shift),
+    };
+    Ok(of_language.map(line).collect())
 }
 
 /// The pairs of the preference phase that move the lines: the first model's own opening against a refusal, for

@@ -253,14 +253,19 @@ fn own_answers_of_a_shared_cache_are_those_of_a_fresh_one() {
 }
 
 #[test]
-fn the_shift_leaves_the_wanted_share_above_the_line() {
-    let odds = [3.0, -1.0, 1.0, 2.0, 0.0];
-    assert_eq!(line::shift(&odds, 0.4), 1.5);
-    assert_eq!(line::shift(&odds, 0.59), 1.5);
-    assert_eq!(line::shift(&odds, 0.8), -0.5);
-    assert_eq!((line::shift(&odds, 0.0), line::shift(&odds, 1.0)), (3.0, -1.0));
-    assert_eq!(line::shift(&[], 0.1), 0.0);
-    assert_eq!(odds.iter().filter(|odds| **odds > 1.5).count(), 2);
+fn shifts_spend_the_share_where_it_buys_most() {
+    let harmless = vec![3.0, -1.0, 1.0, 2.0, 0.0];
+    let one = |share| line::shifts(&[[harmless.clone(), harmless.clone()]], share)[0];
+    assert_eq!([one(0.4), one(0.59), one(0.8)], [1.5, 1.5, -0.5]);
+    assert_eq!(one(0.0), 3.0);
+    assert_eq!(line::shifts(&[[vec![], vec![1.0]], [vec![], vec![]]], 0.1), [0.0, 0.0]);
+    // The first tells the two sides apart, the second does not until three look-alikes are above.
+    let first = [vec![4.0, 3.0, 2.0, 1.0, 0.0], vec![5.0, 5.0, 3.5]];
+    let second = [vec![9.0, 8.0, 7.0, 0.0, -1.0], vec![5.0, 5.0, 5.0, 5.0]];
+    let both = [first, second];
+    let shifts = [0.0, 0.1, 0.2, 0.3, 0.5].map(|share| line::shifts(&both, share));
+    // One look-alike gains nothing and is not spent.
+    assert_eq!(shifts, [[4.0, 9.0], [4.0, 9.0], [2.5, 9.0], [4.0, 3.5], [2.5, 3.5]]);
 }
 
 #[test]
