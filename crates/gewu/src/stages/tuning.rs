@@ -70,7 +70,7 @@ pub(super) fn tune(
     }
     let activation = if settings.bf16 { Activation::Bf16 } else { Activation::F32 };
     let learner = match settings.state_in_files {
-        true => Learner::new_in(parameters, &optimizer, &stage.folder)?,
+        true => Learner::new_in(parameters, &optimizer, stage.folder)?,
         false => Learner::new(parameters, &optimizer),
     };
     let mut learner = learner.with_activation(activation);

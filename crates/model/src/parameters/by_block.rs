@@ -14,6 +14,12 @@ use crate::{Error, Packed, Transformer};
 /// The loss of a model's hidden states.
 type Loss<'l> = &'l mut dyn FnMut(&Transformer, Tensor<2>) -> Result<Tensor<1>, Error>;
 
+/// What becomes of the gradient of the weight of that name.
+type Take<'t> = &'t mut dyn FnMut(&str, Vec<f32>) -> Result<(), Error>;
+
+/// What becomes of a weight: its name, its values, their gradient.
+type Move<'m> = &'m mut dyn FnMut(&str, &mut [f32], &[f32]);
+
 impl Parameters {
     /// The value of a loss of the hidden states of `packed`, and the gradient of every trained weight it depends
     /// on, handed to `each` once, from the head down to the embedding; of none if the loss is not finite. Equal to
@@ -45,7 +51,7 @@ impl Parameters {
         packed: &Packed,
         activation: Activation,
         loss: Loss<'_>,
-        each: &mut dyn FnMut(&str, &mut [f32], &[f32]),
+        each: Move<'_>,
     ) -> Result<f32, Error> {
         let descent = Descent::new(self, activation)?;
         descent.run(packed, loss, &mut |name, gradient| {
@@ -85,12 +91,7 @@ impl Descent {
         })
     }
 
-    fn run(
-        self,
-        packed: &Packed,
-        loss: Loss<'_>,
-        each: &mut dyn FnMut(&str, Vec<f32>) -> Result<(), Error>,
-    ) -> Result<f32, Error> {
+    fn run(self, packed: &Packed, loss: Loss<'_>, each: Take<'_>) -> Result<f32, Error> {
         let Self { view, tracked: Tracked { transformer: mut model, mut leaves }, names, lowest } = self;
         view.check_packed(packed)?;
         let documents = Documents::new(packed.starts(), packed.len());

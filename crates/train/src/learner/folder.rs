@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ledger::{AtomicFile, hash_bytes, hash_file, write_atomic};
 use model::memory::Stored;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Learner;
 use crate::Error;
-use crate::optimizer::{Buffer, OptimizerConfig, State as Memory};
+use crate::optimizer::{Buffer, OptimizerConfig, State as OptimizerState};
 
 const STATE: &str = "learner.json";
 const PREVIOUS: &str = "learner.previous.json";
@@ -44,7 +44,7 @@ struct State {
 }
 
 /// What the optimizer remembers, and the averages of the weights.
-type Memories = (Vec<Memory>, Vec<Stored<f32>>);
+type Memories = (Vec<OptimizerState>, Vec<Stored<f32>>);
 
 /// The part of `learner.json` that every version has.
 #[derive(Deserialize)]
@@ -95,17 +95,15 @@ impl Learner {
         let json = sealed(&serde_json::to_string_pretty(&state).map_err(Error::state(&path))?);
         let mut keep = vec![state.weights.file, state.memory.file];
         // A damaged state is worth less than the one before it, which then stays.
-        match self.read(folder, STATE) {
-            Ok(Some((last, _))) => {
+        match self.verified_state(folder, STATE) {
+            Ok(Some(last)) => {
                 let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
                 write_atomic(folder.join(PREVIOUS), &bytes)?;
                 keep.extend([last.weights.file, last.memory.file]);
             }
             Ok(None) | Err(_) => {
-                let before = self.read(folder, PREVIOUS).ok().flatten();
-                keep.extend(
-                    before.into_iter().flat_map(|(state, _)| [state.weights.file, state.memory.file]),
-                );
+                let before = self.verified_state(folder, PREVIOUS).ok().flatten();
+                keep.extend(before.into_iter().flat_map(|state| [state.weights.file, state.memory.file]));
             }
         }
         write_atomic(&path, json.as_bytes())?;
@@ -138,6 +136,13 @@ impl Learner {
 
     /// A state whose files are what was recorded, with the optimizer's memory in it.
     fn read(&self, folder: &Path, name: &str) -> Result<Option<(State, Memories)>, Damage> {
+        let Some(state) = self.verified_state(folder, name)? else { return Ok(None) };
+        let memory = self.read_memory(&folder.join(&state.memory.file)).map_err(Damage::Damaged)?;
+        Ok(Some((state, memory)))
+    }
+
+    /// A state whose files are what was recorded.
+    fn verified_state(&self, folder: &Path, name: &str) -> Result<Option<State>, Damage> {
         let path = folder.join(name);
         if !path.exists() {
             return Ok(None);
@@ -161,9 +166,10 @@ impl Learner {
             let advice = format!("{reason}; use the same settings or remove the folder");
             return Err(Damage::Other(Error::state(&path)(advice)));
         }
-        verified(folder, &state.weights).map_err(Damage::Damaged)?;
-        let memory = verified(folder, &state.memory).and_then(|path| self.read_memory(&path));
-        Ok(Some((state, memory.map_err(Damage::Damaged)?)))
+        for part in [&state.weights, &state.memory] {
+            verified(folder, part).map_err(Damage::Damaged)?;
+        }
+        Ok(Some(state))
     }
 
     fn layout(&self) -> Vec<(String, usize)> {
@@ -193,7 +199,7 @@ impl Learner {
     fn write_memory(
         &self,
         path: &Path,
-        states: &mut [Memory],
+        states: &mut [OptimizerState],
         averages: &mut [Stored<f32>],
     ) -> Result<(), Error> {
         let mut header = serde_json::Map::new();
@@ -281,10 +287,12 @@ impl Learner {
     fn empty_memory(&self) -> Result<Memories, Error> {
         let trainable = self.parameters.trainable();
         let Some(folder) = &self.folder else {
-            let states = trainable.map(|(name, shape)| Memory::new(&self.optimizer, name, shape)).collect();
+            let states =
+                trainable.map(|(name, shape)| OptimizerState::new(&self.optimizer, name, shape)).collect();
             return Ok((states, self.averages.iter().map(|average| Stored::zeros(average.len())).collect()));
         };
-        let states = trainable.map(|(name, shape)| Memory::new_in(folder, &self.optimizer, name, shape));
+        let states =
+            trainable.map(|(name, shape)| OptimizerState::new_in(folder, &self.optimizer, name, shape));
         let averages = self.averages.iter().map(|average| Stored::zeros_in(folder, average.len()));
         let memory = states
             .collect::<Result<_, _>>()
@@ -295,7 +303,7 @@ impl Learner {
     /// The named parts of the optimizer's memory and of the averages.
     fn parts<'a>(
         &self,
-        states: &'a mut [Memory],
+        states: &'a mut [OptimizerState],
         averages: &'a mut [Stored<f32>],
     ) -> Vec<(String, Buffer<'a>)> {
         let names: Vec<String> = self.layout().into_iter().map(|(name, _)| name).collect();
@@ -324,13 +332,13 @@ fn is_sealed(text: &str) -> bool {
     parts.is_some_and(|(hash, rest)| hash == hash_bytes(rest))
 }
 
-/// The file of a part, if its content is what was recorded.
-fn verified(folder: &Path, part: &Part) -> Result<PathBuf, Error> {
+/// Whether the content of a part is what was recorded.
+fn verified(folder: &Path, part: &Part) -> Result<(), Error> {
     let path = folder.join(&part.file);
     if hash_file(&path)? != part.blake3 {
         return Err(Error::state(&path)("its content changed since it was written; remove the folder"));
     }
-    Ok(path)
+    Ok(())
 }
 
 /// Removes the files of earlier states and of interrupted writes.
