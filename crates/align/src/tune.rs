@@ -125,8 +125,8 @@ pub struct Options {
     pub harmless_weight: f64,
     /// At most this share of the harmless look-alikes of the validation topics (which no phase learns from) is to be
     /// refused, both languages together: the preference phase then moves the line between refusal and answer to where
-    /// most unsafe requests are, with [`Kind::Shift`] in the place of `loss`. `None` trains pairs by `loss`.
-    pub look_alikes: Option<f64>,
+    /// most unsafe requests are, with [`Kind::Shift`] in the place of `loss`. At 1 it trains pairs by `loss`.
+    pub look_alikes: f64,
     /// Weight of staying close to the first model on general text (squared change of log-probability per token).
     pub anchor: f64,
     /// Most tokens in one forward pass; bounds memory.
@@ -152,7 +152,7 @@ impl Default for Options {
             recovery_every: 12,
             opening_weight: 4.0,
             harmless_weight: 1.0,
-            look_alikes: None,
+            look_alikes: 1.0,
             anchor: 2.0,
             run_tokens: 640,
             limits: Limits::default(),
@@ -172,9 +172,14 @@ impl Options {
             preference: Course { english: 64, chinese: 48, epochs: 1, batch: 8, rate: 2e-4, tokens: 1 },
             ordinary_english: all,
             ordinary_chinese: all,
-            look_alikes: Some(0.18),
+            look_alikes: 0.18,
             ..Self::default()
         }
+    }
+
+    /// Whether the preference phase moves the line instead of learning pairs.
+    fn moves_the_line(&self) -> bool {
+        self.look_alikes < 1.0
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -190,9 +195,8 @@ impl Options {
             let weight = self.harmless_weight;
             return Err(Error::Invalid(format!("align: harmless_weight {weight} must be a number above 0")));
         }
-        if let Some(share) = self.look_alikes
-            && !(0.0..=1.0).contains(&share)
-        {
+        let share = self.look_alikes;
+        if !(0.0..=1.0).contains(&share) {
             return Err(Error::Invalid(format!("align: look_alikes {share} must be a share from 0 to 1")));
         }
         if !self.start.is_empty() && !Path::new(&self.start).is_file() {
@@ -287,7 +291,7 @@ pub fn align(
     for phase in [Phase::Supervised, Phase::Preference] {
         let mut items = match (options.course(phase).epochs, phase, options.look_alikes) {
             (0, ..) => Vec::new(),
-            (_, Phase::Preference, Some(share)) => {
+            (_, Phase::Preference, share) if options.moves_the_line() => {
                 let now = trainer.learner.parameters().freeze(Activation::Int8)?;
                 summary.lines = line::lines(&now, &writing, share, options.run_tokens)?;
                 line::pairs(&writing, options, &own, &summary.lines)?

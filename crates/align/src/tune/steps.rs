@@ -184,9 +184,9 @@ impl<'a> Trainer<'a> {
 
     /// The loss of the preference phase.
     fn loss(&self) -> Loss {
-        match self.options.look_alikes {
-            Some(_) => Loss { kind: Kind::Shift, nll: 0.0, ..self.options.loss },
-            None => self.options.loss,
+        match self.options.moves_the_line() {
+            true => Loss { kind: Kind::Shift, nll: 0.0, ..self.options.loss },
+            false => self.options.loss,
         }
     }
 

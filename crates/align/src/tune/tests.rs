@@ -277,7 +277,7 @@ fn the_line_moves_by_what_was_asked() {
     let options = Options {
         supervised: Course { epochs: 0, ..course },
         preference: course,
-        look_alikes: Some(0.1),
+        look_alikes: 0.1,
         anchor: 0.0,
         ..options()
     };
@@ -299,6 +299,6 @@ fn the_line_moves_by_what_was_asked() {
     assert!(
         requests.iter().all(|request| selected(Phase::Preference, &options).iter().all(|p| p != request))
     );
-    let options = Options { look_alikes: Some(1.5), ..options };
+    let options = Options { look_alikes: 1.5, ..options };
     assert!(align(&mut learner, &tokenizer, &template, &options, &mut |_| true).is_err());
 }
