@@ -289,11 +289,11 @@ pub fn align(
         stopped: false,
     };
     for phase in [Phase::Supervised, Phase::Preference] {
-        let mut items = match (options.course(phase).epochs, phase, options.look_alikes) {
-            (0, ..) => Vec::new(),
-            (_, Phase::Preference, share) if options.moves_the_line() => {
+        let mut items = match (options.course(phase).epochs, phase) {
+            (0, _) => Vec::new(),
+            (_, Phase::Preference) if options.moves_the_line() => {
                 let now = trainer.learner.parameters().freeze(Activation::Int8)?;
-                summary.lines = line::lines(&now, &writing, share, options.run_tokens)?;
+                summary.lines = line::lines(&now, &writing, options.look_alikes, options.run_tokens)?;
                 line::pairs(&writing, options, &own, &summary.lines)?
             }
             _ => items(phase, &writing, options, &own)?,

@@ -1,8 +1,9 @@
 //! What a training needs before it begins: peak memory and time of a step, for any size.
 //!
-//! Memory is counted from what a step holds at its two fullest moments. When the backward pass begins: weights,
-//! optimizer state, all activations. When it ends: weights, state, all gradients, one block's work. The sizes of
-//! activations were measured on this implementation (BENCHMARKS, "Planner"); with other implementations they differ.
+//! Memory is counted from what a step holds at its three fullest moments. When the backward pass begins: weights,
+//! optimizer state, all activations. When it ends: weights, state, gradients, one block's work. When the weights move:
+//! weights, gradients, and of a state in files one parameter's. The sizes of activations were measured on this
+//! implementation (BENCHMARKS, "Planner"); with other implementations they differ.
 
 use model::config::{ChannelKind, Config};
 use model::mixers::MixerKind;

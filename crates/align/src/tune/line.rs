@@ -102,9 +102,8 @@ pub(crate) fn shifts(odds: &[[Vec<f64>; 2]], share: f64) -> Vec<f64> {
         }
         best = next;
     }
-    // The first of equals has the fewest look-alikes.
-    let most = best.iter().flatten().map(|(refused, _)| *refused).max();
-    let found = best.into_iter().flatten().find(|(refused, _)| Some(*refused) == most);
+    // The last of equals, from the end: the one with the fewest look-alikes.
+    let found = best.into_iter().flatten().rev().max_by_key(|(refused, _)| *refused);
     found.map(|(_, cuts)| cuts).unwrap_or_default()
 }
 
@@ -128,15 +127,15 @@ pub(crate) fn lines(
         odds.push([of(Side::Harmless)?, of(Side::Unsafe)?]);
     }
     let of_language = Language::ALL.into_iter().zip(shifts(&odds, share)).zip(&odds);
-    let line = |((language, shift), [harmless, unsafe_]): ((Language, f64), &[Vec<f64>; 2])| Line {
+    let lines = of_language.map(|((language, shift), [harmless, unsafe_])| Line {
         language,
         shift,
         look_alikes: share_above(harmless, 0.0),
         look_alikes_after: share_above(harmless, shift),
         refused: share_above(unsafe_, 0.0),
         refused_after: share_above(unsafe_, shift),
-    };
-    Ok(of_language.map(line).collect())
+    });
+    Ok(lines.collect())
 }
 
 /// The pairs of the preference phase that move the lines: the first model's own opening against a refusal, for

@@ -257,7 +257,8 @@ fn shifts_spend_the_share_where_it_buys_most() {
     let harmless = vec![3.0, -1.0, 1.0, 2.0, 0.0];
     let one = |share| line::shifts(&[[harmless.clone(), harmless.clone()]], share)[0];
     assert_eq!([one(0.4), one(0.59), one(0.8)], [1.5, 1.5, -0.5]);
-    assert_eq!(one(0.0), 3.0);
+    // A last look-alike gains nothing more.
+    assert_eq!([one(0.0), one(1.0)], [3.0, -0.5]);
     assert_eq!(line::shifts(&[[vec![], vec![1.0]], [vec![], vec![]]], 0.1), [0.0, 0.0]);
     // The first tells the two sides apart, the second does not until three look-alikes are above.
     let first = [vec![4.0, 3.0, 2.0, 1.0, 0.0], vec![5.0, 5.0, 3.5]];

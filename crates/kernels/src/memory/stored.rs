@@ -27,11 +27,13 @@ impl<T: Pod> Stored<T> {
     }
 
     /// So many zeros in a file in `folder`, which has no name and is gone with this value or the process, however it
-    /// ends; a few zeros on the heap. The whole file is written first: a full disk is an error here, not later.
+    /// ends. Without a folder, and if they are few, they are on the heap. The whole file is written first: a full disk
+    /// is an error here, not later.
     ///
     /// # Errors
-    /// The folder takes no file, or the disk is full.
-    pub fn zeros_in(folder: &Path, len: usize) -> io::Result<Self> {
+    /// The folder takes no file, or the disk is full; never without a folder.
+    pub fn zeros_in(folder: Option<&Path>, len: usize) -> io::Result<Self> {
+        let Some(folder) = folder else { return Ok(Self::zeros(len)) };
         let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
         if bytes < SMALL {
             return Ok(Self::zeros(len));
@@ -114,7 +116,7 @@ mod tests {
     fn a_file_keeps_what_was_written_and_released() {
         let folder = tempfile::tempdir().unwrap();
         for len in [0, 5, 16_384, 40_001] {
-            let mut stored = Stored::<f32>::zeros_in(folder.path(), len).unwrap();
+            let mut stored = Stored::<f32>::zeros_in(Some(folder.path()), len).unwrap();
             assert!(stored.len() == len && stored.iter().all(|value| *value == 0.0));
             stored.iter_mut().enumerate().for_each(|(index, value)| *value = index as f32);
             stored.release();
@@ -125,6 +127,6 @@ mod tests {
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         }
         let gone = folder.path().join("gone");
-        assert!(Stored::<u8>::zeros_in(&gone, 1 << 20).is_err());
+        assert!(Stored::<u8>::zeros_in(Some(&gone), 1 << 20).is_err());
     }
 }

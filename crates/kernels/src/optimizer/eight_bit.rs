@@ -37,22 +37,11 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// All zero.
-    pub fn zeros(count: usize) -> Self {
-        let blocks = count.div_ceil(BLOCK);
-        Self {
-            first: Stored::zeros(count),
-            first_scales: Stored::zeros(blocks),
-            root: Stored::zeros(count),
-            root_scales: Stored::zeros(blocks),
-        }
-    }
-
-    /// All zero, in files of `folder`.
+    /// All zero, on the heap or in files of `folder`.
     ///
     /// # Errors
     /// As [`Stored::zeros_in`].
-    pub fn zeros_in(folder: &Path, count: usize) -> io::Result<Self> {
+    pub fn zeros_in(folder: Option<&Path>, count: usize) -> io::Result<Self> {
         let blocks = count.div_ceil(BLOCK);
         Ok(Self {
             first: Stored::zeros_in(folder, count)?,
@@ -237,7 +226,7 @@ mod tests {
     fn both(level: Level, count: usize, steps: u64) -> (Vec<f32>, Vec<f32>, Moments) {
         let start: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin()).collect();
         let (mut exact, mut m, mut v) = (start.clone(), vec![0.0; count], vec![0.0; count]);
-        let (mut coarse, mut moments) = (start, Moments::zeros(count));
+        let (mut coarse, mut moments) = (start, Moments::zeros_in(None, count).unwrap());
         for step in 1..=steps {
             let wave = |i: usize| ((i as f32 + step as f32 * 3.3) * 0.7).cos() + 0.5;
             let gradient: Vec<f32> = (0..count).map(|i| wave(i) * 10f32.powi(i as i32 % 4 - 5)).collect();
@@ -273,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_small_second_moment_never_becomes_zero() {
-        let (mut p, mut moments) = (vec![0.0f32; 2], Moments::zeros(2));
+        let (mut p, mut moments) = (vec![0.0f32; 2], Moments::zeros_in(None, 2).unwrap());
         // Ten decades apart: the smaller one's step must not exceed the rate by much.
         for step in [1, 2] {
             let numbers = AdamW { epsilon: 1e-30, weight_decay: 0.0, ..numbers(step) };

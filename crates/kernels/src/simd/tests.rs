@@ -133,7 +133,9 @@ fn bf16_is_rounded_to_nearest_and_multiplied_in_pairs() {
         .take(32)
         .collect();
     for level in Level::available() {
-        let [even, odd, _] = dispatch_bf16(level, Bf16(&special));
+        let [even, odd, dots] = dispatch_bf16(level, Bf16(&special));
+        assert!(dots[0] == f32::INFINITY && dots[1].is_nan() && dots[2].is_nan(), "{level:?}");
+        assert_eq!(dots[3], 100.0, "{level:?}");
         for rounded in [even, odd] {
             assert!(rounded[0] == f32::INFINITY && rounded[1].is_nan() && rounded[2].is_nan(), "{level:?}");
             assert!(rounded[3] == 0.0 && rounded[3].is_sign_negative(), "{level:?}");

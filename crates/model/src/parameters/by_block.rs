@@ -120,7 +120,7 @@ impl Descent {
                 !name.starts_with("blocks.") && name != "embed"
             });
             // The gradient of a tied embedding has its second part at the end.
-            let mut embed = names.iter().position(|name| name == "embed");
+            let embed = names.iter().position(|name| name == "embed");
             let mut sum = embed.and_then(|place| leaves[place].gradient(&mut gradients));
             drop(gradients);
             found.into_iter().try_for_each(|(name, gradient)| each(name, gradient))?;
@@ -139,7 +139,7 @@ impl Descent {
                 found.into_iter().try_for_each(|(name, gradient)| each(name, gradient))?;
             }
 
-            if let (Some(dx), Some(place)) = (down, embed.take()) {
+            if let (Some(dx), Some(place)) = (down, embed) {
                 let mut gradients = (model.embedded(packed.tokens())? * dx).sum().backward();
                 if let Some(own) = leaves[place].gradient(&mut gradients) {
                     match &mut sum {

@@ -201,7 +201,8 @@ fn fit_all(
     let packing = Packing::new(&examples, options.run_tokens, options.seed, position)?;
     let steps = options.steps(&packing);
     summary.finished = summary.steps >= steps;
-    let mut go_on = |feed: &Feed| {
+    thread::scope(|scope| {
+        let feed = Feed::start(scope, &examples, packing, options.micro_batches);
         while !summary.finished {
             let step = summary.steps;
             let rate = options.rate * options.schedule.share(step, steps);
@@ -267,8 +268,7 @@ fn fit_all(
             }
         }
         Ok::<(), Error>(())
-    };
-    thread::scope(|scope| go_on(&Feed::start(scope, &examples, packing, options.micro_batches)))?;
+    })?;
     if let (Some(folder), true, true) = (&options.checkpoint, options.keep_best, summary.finished)
         && summary.best().is_some_and(|(step, _)| step < summary.steps)
     {

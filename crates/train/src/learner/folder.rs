@@ -14,7 +14,7 @@ use model::memory::Stored;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-use super::Learner;
+use super::{Learner, empty_memory};
 use crate::Error;
 use crate::optimizer::{Buffer, OptimizerConfig, State as OptimizerState};
 
@@ -238,7 +238,8 @@ impl Learner {
 
     /// What [`write_memory`](Self::write_memory) wrote, beside what the learner has, and where that lies.
     fn read_memory(&self, path: &Path) -> Result<Memories, Error> {
-        let (mut states, mut averages) = self.empty_memory()?;
+        let (mut states, mut averages) =
+            empty_memory(self.folder.as_deref(), &self.parameters, &self.optimizer)?;
         let mut file = File::open(path).map_err(Error::file("read", path))?;
         let read =
             |file: &mut File, bytes: &mut [u8]| file.read_exact(bytes).map_err(Error::file("read", path));
@@ -281,23 +282,6 @@ impl Learner {
             buffer.release();
         }
         Ok((states, averages))
-    }
-
-    /// Zeros of the shapes of the optimizer's memory, in the same place.
-    fn empty_memory(&self) -> Result<Memories, Error> {
-        let trainable = self.parameters.trainable();
-        let Some(folder) = &self.folder else {
-            let states =
-                trainable.map(|(name, shape)| OptimizerState::new(&self.optimizer, name, shape)).collect();
-            return Ok((states, self.averages.iter().map(|average| Stored::zeros(average.len())).collect()));
-        };
-        let states =
-            trainable.map(|(name, shape)| OptimizerState::new_in(folder, &self.optimizer, name, shape));
-        let averages = self.averages.iter().map(|average| Stored::zeros_in(folder, average.len()));
-        let memory = states
-            .collect::<Result<_, _>>()
-            .and_then(|states| Ok((states, averages.collect::<Result<_, _>>()?)));
-        memory.map_err(Error::file("keep the optimizer's state in", folder))
     }
 
     /// The named parts of the optimizer's memory and of the averages.

@@ -62,11 +62,7 @@ pub struct Snapshot {
 impl Learner {
     /// A learner before its first step; its linear operations run in f32.
     pub fn new(parameters: Parameters, optimizer: &OptimizerConfig) -> Self {
-        let trainable = parameters.trainable();
-        let states = trainable.map(|(name, shape)| State::new(optimizer, name, shape)).collect();
-        let averaged = parameters.trainable().filter(|_| optimizer.average > 0.0);
-        let averages = averaged.map(|(name, _)| parameters.values(name).unwrap_or_default().into()).collect();
-        Self::with_memory(parameters, optimizer, states, averages, None)
+        Self::with_memory_in(None, parameters, optimizer).expect("memory on the heap asks no disk")
     }
 
     /// The same, while what the optimizer remembers (state and averages of the weights) lies in files without names in
@@ -76,47 +72,35 @@ impl Learner {
     /// # Errors
     /// The folder takes no files, or not so many bytes.
     pub fn new_in(parameters: Parameters, optimizer: &OptimizerConfig, folder: &Path) -> Result<Self, Error> {
-        let file = Error::file("keep the optimizer's state in", folder);
-        let memory = || -> std::io::Result<_> {
-            let trainable = parameters.trainable();
-            let states = trainable.map(|(name, shape)| State::new_in(folder, optimizer, name, shape));
-            let averaged = parameters.trainable().filter(|_| optimizer.average > 0.0);
-            let averages = averaged.map(|(name, shape)| {
-                let mut average = Stored::zeros_in(folder, shape.iter().product())?;
-                average.copy_from_slice(&parameters.values(name).unwrap_or_default());
-                average.release();
-                Ok(average)
-            });
-            Ok((states.collect::<Result<_, _>>()?, averages.collect::<std::io::Result<_>>()?))
-        };
-        let (states, averages) = memory().map_err(file)?;
-        Ok(Self::with_memory(parameters, optimizer, states, averages, Some(folder.to_path_buf())))
+        Self::with_memory_in(Some(folder), parameters, optimizer)
     }
 
-    fn with_memory(
+    fn with_memory_in(
+        folder: Option<&Path>,
         parameters: Parameters,
         optimizer: &OptimizerConfig,
-        states: Vec<State>,
-        averages: Vec<Stored<f32>>,
-        folder: Option<PathBuf>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let (states, mut averages) = empty_memory(folder, &parameters, optimizer)?;
+        for ((name, _), average) in parameters.trainable().zip(&mut averages) {
+            average.copy_from_slice(&parameters.values(name).unwrap_or_default());
+            average.release();
+        }
         // A bound of infinity is none; written down, the two would differ.
         let clip_norm = optimizer.clip_norm.filter(|norm| norm.is_finite());
         let optimizer = OptimizerConfig { clip_norm, ..optimizer.clone() };
         let (activation, recovered) = (Activation::F32, None);
-        let norm_limit = f64::INFINITY;
-        Self {
+        Ok(Self {
             parameters,
             optimizer,
             activation,
             states,
             averages,
-            folder,
+            folder: folder.map(Path::to_path_buf),
             steps: 0,
             applied: 0,
-            norm_limit,
+            norm_limit: f64::INFINITY,
             recovered,
-        }
+        })
     }
 
     /// How the linear operations of the following steps treat their input: f32, or the faster bf16.
@@ -333,6 +317,20 @@ impl Learner {
         (self.steps, self.applied) = (snapshot.steps, snapshot.applied);
         Ok(())
     }
+}
+
+/// Zeros for what the optimizer remembers and for the averages of the weights, if it keeps them; on the heap or in files.
+fn empty_memory(
+    folder: Option<&Path>,
+    parameters: &Parameters,
+    optimizer: &OptimizerConfig,
+) -> Result<(Vec<State>, Vec<Stored<f32>>), Error> {
+    let states = parameters.trainable().map(|(name, shape)| State::new_in(folder, optimizer, name, shape));
+    let averaged = parameters.trainable().filter(|_| optimizer.average > 0.0);
+    let averages = averaged.map(|(_, shape)| Stored::zeros_in(folder, shape.iter().product()));
+    let memory =
+        states.collect::<Result<_, _>>().and_then(|states| Ok((states, averages.collect::<Result<_, _>>()?)));
+    memory.map_err(Error::file("keep the optimizer's state in", folder.unwrap_or(Path::new(""))))
 }
 
 /// Adds a gradient to a sum of gradients.

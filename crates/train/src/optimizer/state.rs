@@ -49,22 +49,9 @@ impl Buffer<'_> {
 }
 
 impl State {
-    /// Before the first step, in memory.
-    pub(crate) fn new(config: &OptimizerConfig, name: &str, shape: &[usize]) -> Self {
-        let zeros = Stored::zeros;
-        match Kind::of(config, name, shape) {
-            Kind::Moments(count) => Self::Moments { first: zeros(count), second: zeros(count) },
-            Kind::Bytes(count) => Self::Bytes(Moments8bit::zeros(count)),
-            Kind::Momentum(count) => Self::Momentum(zeros(count)),
-            Kind::Projected(count) => {
-                Self::Projected { first: zeros(count), second: zeros(count), norm: zeros(1) }
-            }
-        }
-    }
-
-    /// Before the first step, in files of `folder`.
+    /// Before the first step, on the heap or in files of `folder`.
     pub(crate) fn new_in(
-        folder: &Path,
+        folder: Option<&Path>,
         config: &OptimizerConfig,
         name: &str,
         shape: &[usize],

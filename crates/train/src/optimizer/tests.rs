@@ -10,13 +10,17 @@ fn how(shape: &[usize], rate: f32, step: u64) -> Update<'_> {
     Update { name: "blocks.0.mixer.query", shape, rate, decay: 0.0, scale: 1.0, step }
 }
 
+fn on_heap(config: &OptimizerConfig, name: &str, shape: &[usize]) -> State {
+    State::new_in(None, config, name, shape).unwrap()
+}
+
 #[test]
 fn the_first_step_moves_by_the_rate() {
     // With bias correction the first step is rate · sign(gradient), whatever the gradient's size.
     let config = OptimizerConfig::default();
     for gradient in [1e-3, 0.5, -40.0] {
         let mut values = [2.0f32];
-        let mut state = State::new(&config, "x", &[1]);
+        let mut state = on_heap(&config, "x", &[1]);
         update(&mut values, &[gradient], &mut state, &config, how(&[1], 0.01, 1));
         assert!((values[0] - (2.0 - 0.01 * gradient.signum())).abs() < 1e-5, "{gradient}: {values:?}");
     }
@@ -27,7 +31,7 @@ fn three_steps_equal_the_formula_in_f64() {
     let config = OptimizerConfig::default();
     let (mut value, mut first, mut second) = (0.7f64, 0.0f64, 0.0f64);
     let mut values = [0.7f32];
-    let mut state = State::new(&config, "x", &[1]);
+    let mut state = on_heap(&config, "x", &[1]);
     for (step, gradient) in (1..).zip([0.3f32, -0.2, 0.9]) {
         let how = Update { decay: 0.1, scale: 0.5, ..how(&[1], 0.02, step) };
         update(&mut values, &[gradient], &mut state, &config, how);
@@ -83,7 +87,7 @@ fn state_is_as_large_as_announced() {
     for about in &METHODS {
         for shape in [&[128usize, 64][..], &[64, 128], &[70]] {
             let config = config(about.method);
-            let mut state = State::new(&config, "blocks.0.channel.up", shape);
+            let mut state = on_heap(&config, "blocks.0.channel.up", shape);
             let bytes: usize = state
                 .buffers()
                 .iter()
@@ -105,7 +109,7 @@ fn every_method_descends() {
     for about in &METHODS {
         let config = config(about.method);
         let shape = [rows, columns];
-        let mut state = State::new(&config, "blocks.0.mixer.query", &shape);
+        let mut state = on_heap(&config, "blocks.0.mixer.query", &shape);
         let mut values = vec![0.0f32; rows * columns];
         let loss = |values: &[f32]| -> f32 {
             values
@@ -134,7 +138,7 @@ fn muon_moves_every_direction_alike() {
     let mut gradient = vec![0.0f32; 64];
     (0..8).for_each(|i| gradient[i * 9] = 10f32.powf(-(i as f32) / 7.0));
     let mut values = vec![0.0f32; 64];
-    let mut state = State::new(&config, "blocks.0.mixer.query", &[rows, columns]);
+    let mut state = on_heap(&config, "blocks.0.mixer.query", &[rows, columns]);
     update(&mut values, &gradient, &mut state, &config, how(&[rows, columns], 1.0, 1));
     let unit = 0.2 * 8f32.sqrt();
     assert!((0..8).all(|i| (-1.4..-0.6).contains(&(values[i * 9] / unit))), "{values:?}");
@@ -144,7 +148,7 @@ fn muon_moves_every_direction_alike() {
 fn a_growing_gradient_is_held_back_by_apollo() {
     let config = config(Method::Apollo);
     let shape = [16usize, 16];
-    let mut state = State::new(&config, "blocks.0.mixer.query", &shape);
+    let mut state = on_heap(&config, "blocks.0.mixer.query", &shape);
     let mut values = vec![0.0f32; 256];
     let gradient: Vec<f32> = (0..256).map(|i| (i as f32).cos()).collect();
     let mut last = 0.0f32;
