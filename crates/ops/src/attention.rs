@@ -75,17 +75,29 @@ pub(crate) trait Attention: Backend {
 
 /// Gradients, per back end. The two parts serve instruments; only the fused form has kernels.
 pub(crate) trait AttentionGradient: Attention {
-    /// Of queries, keys and values; the pattern is computed again.
-    fn attention_gradient(
+    /// The output, and what the gradient needs besides it and the inputs: nothing where it computes the pattern again.
+    fn attention_kept(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
+        (<Self as Attention>::attention(q, k, v, heads, documents, activation), None)
+    }
+
+    /// Of queries, keys and values, given the output, what was kept and the output's gradient.
+    fn attention_gradient(
+        inputs: [FloatTensor<Self>; 3],
+        y: FloatTensor<Self>,
+        kept: Option<FloatTensor<Self>>,
         dy: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
         activation: Activation,
     ) -> [FloatTensor<Self>; 3] {
-        let _ = activation;
+        let (_, [q, k, v]) = ((y, kept, activation), inputs);
         composed_gradient::<Self>(q, k, v, dy, heads, documents)
     }
 }
@@ -100,10 +112,11 @@ impl<B: AttentionGradient, C: CheckpointStrategy> Attention for Autodiff<B, C> {
         activation: Activation,
     ) -> FloatTensor<Self> {
         let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
-        let y = <B as Attention>::attention(q.clone(), k.clone(), v.clone(), heads, documents, activation);
-        let (parents, state) = ([q_node, k_node, v_node], (q, k, v, heads, documents.clone(), activation));
-        node::<B, C, _, 3>(parents, state, y, |(q, k, v, heads, documents, activation), dy, _| {
-            B::attention_gradient(q, k, v, dy, heads, &documents, activation).map(Some)
+        let (y, kept) = B::attention_kept(q.clone(), k.clone(), v.clone(), heads, documents, activation);
+        let state = ([q, k, v], y.clone(), kept, heads, documents.clone(), activation);
+        let parents = [q_node, k_node, v_node];
+        node::<B, C, _, 3>(parents, state, y, |(inputs, y, kept, heads, documents, activation), dy, _| {
+            B::attention_gradient(inputs, y, kept, dy, heads, &documents, activation).map(Some)
         })
     }
 
@@ -144,14 +157,11 @@ impl Attention for Flex {
             return composed::<Self>(q, k, v, heads, documents);
         }
         let [q, k, v] = [q, k, v].map(flex::contiguous);
-        let mut y = unwritten(flex::values(&q).len());
         // In bf16, as it is trained; in f32, bit for bit as from a cache.
         if activation == Activation::Bf16 {
-            let shape = packed(documents, heads, activation);
-            let [queries, keys, values] = [&q, &k, &v].map(flex::values);
-            kernel::documents::forward(&shape, queries, keys, values, &mut y);
-            return flex::tensor(y, q.shape());
+            return tiled([&q, &k, &v], heads, documents, activation).0;
         }
+        let mut y = unwritten(flex::values(&q).len());
         for range in documents.ranges() {
             let (shape, rows) = (causal(range.len(), heads), heads.rows(&range));
             let (keys, values) = (memory(&k, &range, heads), memory(&v, &range, heads));
@@ -201,10 +211,27 @@ impl Attention for Flex {
 }
 
 impl AttentionGradient for Flex {
-    fn attention_gradient(
+    fn attention_kept(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        heads: Heads,
+        documents: &Documents,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
+        if flex::composed() || activation != Activation::Bf16 {
+            return (<Self as Attention>::attention(q, k, v, heads, documents, activation), None);
+        }
+        let _timer = timing::of("attention");
+        let [q, k, v] = [q, k, v].map(flex::contiguous);
+        let (y, kept) = tiled([&q, &k, &v], heads, documents, activation);
+        (y, Some(kept))
+    }
+
+    fn attention_gradient(
+        [q, k, v]: [FloatTensor<Self>; 3],
+        y: FloatTensor<Self>,
+        kept: Option<FloatTensor<Self>>,
         dy: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
@@ -215,21 +242,34 @@ impl AttentionGradient for Flex {
             return composed_gradient::<Self>(q, k, v, dy, heads, documents);
         }
         let [q, k, v, dy] = [q, k, v, dy].map(flex::contiguous);
+        // The kernel for a cache keeps nothing, and its output may differ in the last bits.
+        let (y, kept) = match kept {
+            Some(kept) => (y, kept),
+            None => tiled([&q, &k, &v], heads, documents, activation),
+        };
         let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| unwritten(flex::values(x).len()));
         let shape = packed(documents, heads, activation);
-        let values = flex::values;
-        kernel::documents::backward(
-            &shape,
-            values(&q),
-            values(&k),
-            values(&v),
-            values(&dy),
-            &mut dq,
-            &mut dk,
-            &mut dv,
-        );
+        let [queries, keys, values, out, kept, dy] = [&q, &k, &v, &y, &kept, &dy].map(flex::values);
+        let gradients = [&mut dq, &mut dk, &mut dv];
+        let [dqueries, dkeys, dvalues] = gradients.map(Vec::as_mut_slice);
+        kernel::documents::backward(&shape, queries, keys, values, out, kept, dy, dqueries, dkeys, dvalues);
         [flex::tensor(dq, q.shape()), flex::tensor(dk, k.shape()), flex::tensor(dv, v.shape())]
     }
+}
+
+/// The output, and what its gradient needs of the softmax, of contiguous queries, keys and values.
+fn tiled(
+    [q, k, v]: [&CpuTensor; 3],
+    heads: Heads,
+    documents: &Documents,
+    activation: Activation,
+) -> (CpuTensor, CpuTensor) {
+    let shape = packed(documents, heads, activation);
+    let len = kernel::documents::rescaling_len(&shape);
+    let (mut y, mut kept) = (unwritten(flex::values(q).len()), unwritten(len));
+    let [queries, keys, values] = [q, k, v].map(flex::values);
+    kernel::documents::forward(&shape, queries, keys, values, &mut y, &mut kept);
+    (flex::tensor(y, q.shape()), flex::tensor(kept, [len]))
 }
 
 fn packed(documents: &Documents, heads: Heads, activation: Activation) -> kernel::documents::Documents<'_> {

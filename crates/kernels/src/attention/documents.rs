@@ -1,18 +1,26 @@
-//! Causal grouped-query attention over whole documents laid end to end, forward and backward, by matrix
-//! products over blocks of queries. The backward pass computes the softmax again, so nothing but the
-//! inputs is kept (Dao et al. 2022 keep as little).
+//! Causal grouped-query attention over whole documents laid end to end, forward and backward, tile by tile: queries
+//! side by side in the lanes, keys one below the other, so that the softmax of a query never leaves its lane. The
+//! backward pass computes the weights again, from two numbers that the forward pass keeps of each softmax
+//! (Dao et al. 2022, arXiv:2205.14135).
 
-mod rows;
+mod backward;
+mod forward;
+mod group;
+mod tile;
 
 use crate::cpu::{self, Level};
 use crate::expect_len;
-use crate::gemm::{Left, Precision, Prepared, Right, Shape as Product, multiply};
-use crate::memory::unwritten;
+use crate::gemm::pack::Layout;
+use crate::gemm::{Precision, enter};
+use crate::memory::{Lines, unwritten};
 use crate::pool::{self, Outputs};
-use crate::simd::dispatch;
-use rows::{Slopes, Softmax, width};
+use crate::simd::{LANES, Simd, store_padded};
+use backward::Backward;
+use forward::Forward;
+use group::{Group, UNSEEN};
 use std::cell::Cell;
 use std::ops::Range;
+use tile::{Row, VECTORS, WIDTH, product, rows_mut};
 
 /// Shape and rules of attention over packed documents. Queries and outputs are tokens × heads ×
 /// head_dim, keys and values tokens × kv_heads × head_dim.
@@ -78,11 +86,6 @@ impl<'a> Documents<'a> {
         self.tokens * self.kv_heads * self.head_dim
     }
 
-    /// Where [`prepare`] puts the keys or values of a document that a query head reads.
-    fn prepared(&self, document: usize, head: usize) -> usize {
-        document * self.kv_heads + head / (self.heads / self.kv_heads)
-    }
-
     /// First key that the query at `position` of its document sees.
     fn first_key(&self, position: usize) -> usize {
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))
@@ -107,15 +110,28 @@ pub(crate) fn ranges(starts: &[usize], tokens: usize) -> impl Iterator<Item = Ra
     starts.iter().copied().zip(ends).map(|(start, end)| start..end)
 }
 
-/// Queries in a block: enough to pay for packing the keys, few enough to waste little of the triangle.
-const QUERIES: usize = 64;
+/// Queries that a part works on: whole groups of them.
+const CHUNK: usize = 4 * WIDTH;
 
-/// Attention output (as the queries).
+/// Elements of what [`forward`] keeps of each query head's softmax: the largest score in powers of two and the inverse
+/// of the sum of weights relative to it, each heads × tokens.
+pub fn rescaling_len(shape: &Documents) -> usize {
+    2 * shape.heads * shape.tokens
+}
+
+/// Attention output (as the queries), and what [`backward`] needs of each softmax ([`rescaling_len`]).
 ///
 /// # Panics
 /// When a length contradicts the shape, or `starts` do not ascend from 0.
-pub fn forward(shape: &Documents, queries: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
-    forward_at(cpu::level(), shape, queries, keys, values, out);
+pub fn forward(
+    shape: &Documents,
+    queries: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    out: &mut [f32],
+    rescaling: &mut [f32],
+) {
+    forward_at(cpu::level(), shape, queries, keys, values, out, rescaling);
 }
 
 pub(crate) fn forward_at(
@@ -125,92 +141,57 @@ pub(crate) fn forward_at(
     keys: &[f32],
     values: &[f32],
     out: &mut [f32],
+    rescaling: &mut [f32],
 ) {
     shape.check();
     expect_len("attention queries", queries.len(), shape.query_len());
     expect_len("attention keys", keys.len(), shape.key_len());
     expect_len("attention values", values.len(), shape.key_len());
     expect_len("attention output", out.len(), shape.query_len());
-    let documents: Vec<_> = ranges(shape.starts, shape.tokens).collect();
-    let blocks = blocks(&documents);
-    let keys_turned = prepare(level, shape, keys, true, Precision::F32);
-    let values = prepare(level, shape, values, false, shape.precision);
-    let out = Outputs::new(out);
-    pool::run(blocks.len() * shape.heads, &|part| {
-        let ((document, block), head) = (&blocks[part / shape.heads], part % shape.heads);
-        let range = documents[*document].clone();
-        let at = shape.prepared(*document, head);
-        let task = Task { level, shape, head, document: range, queries, keys: &keys_turned[at] };
-        let mut space = SPACE.take();
-        task.weights(block, &mut space);
-        let (keys, dim) = (block.end, shape.head_dim);
-        space.rows.resize(block.len() * dim, 0.0);
-        let weights = Left::rows(&space.weights, width(block));
-        let product = Product { m: block.len(), n: dim, k: keys };
-        let values = Right::Prepared(&values[at]);
-        multiply(level, product, weights, &values, false, shape.precision, &mut space.rows, dim);
-        task.scatter(block, &space.rows, &out);
-        SPACE.set(space);
+    expect_len("attention rescaling", rescaling.len(), rescaling_len(shape));
+    let chunks = chunks(shape);
+    let layout = Layout::of(level, shape.precision);
+    let (out, rescaling) = (Outputs::new(out), Outputs::new(rescaling));
+    pool::run(chunks.len() * shape.heads, &|part| {
+        let ((document, chunk), head) = (&chunks[part / shape.heads], part % shape.heads);
+        let head = Head { shape, head, document: document.clone(), queries, keys, values };
+        let chunk = chunk.clone();
+        enter(level, layout, Forward { head, layout, chunk, out: &out, rescaling: &rescaling });
     });
 }
 
-/// Keys or values packed as right factors, keys × channels or transposed: \[document\]\[key-value head\].
-fn prepare(
-    level: Level,
-    shape: &Documents,
-    values: &[f32],
-    transposed: bool,
-    precision: Precision,
-) -> Vec<Prepared> {
-    let Documents { kv_heads, head_dim, .. } = *shape;
-    let documents: Vec<_> = ranges(shape.starts, shape.tokens).collect();
-    let mut all: Vec<Prepared> = (0..documents.len() * kv_heads).map(|_| Prepared::default()).collect();
-    let outputs = Outputs::new(&mut all);
-    pool::run(documents.len() * kv_heads, &|part| {
-        let (document, head, stride) = (&documents[part / kv_heads], part % kv_heads, kv_heads * head_dim);
-        let values = &values[document.start * stride + head * head_dim..];
-        let (n, k) = match transposed {
-            true => (document.len(), head_dim),
-            false => (head_dim, document.len()),
-        };
-        let right = Right::Dense { values, stride, transposed };
-        // SAFETY: a (document, head) belongs to one part.
-        let to = unsafe { outputs.range(part, 1) };
-        to[0].prepare(level, &right, Product { m: 0, n, k }, precision);
-    });
-    all
-}
-
-/// (document, block of its queries), longest documents' last blocks at the end: they are taken first.
-fn blocks(documents: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
-    let mut blocks: Vec<_> = documents
-        .iter()
-        .enumerate()
-        .flat_map(|(document, range)| {
-            let length = range.len();
-            (0..length).step_by(QUERIES).map(move |at| (document, at..(at + QUERIES).min(length)))
+/// (document, some of its queries), longest documents' last ones at the end: they are taken first.
+fn chunks(shape: &Documents) -> Vec<(Range<usize>, Range<usize>)> {
+    let mut chunks: Vec<_> = ranges(shape.starts, shape.tokens)
+        .flat_map(|document| {
+            let length = document.len();
+            (0..length).step_by(CHUNK).map(move |at| (document.clone(), at..(at + CHUNK).min(length)))
         })
         .collect();
-    blocks.sort_by_key(|(document, block)| (block.end, *document));
-    blocks
+    chunks.sort_by_key(|(document, chunk)| (chunk.end, document.start));
+    chunks
 }
 
-/// Gradients of the inputs, given that of the output; all are overwritten.
+/// Gradients of the inputs, given that of the output; all are overwritten. `out` and `rescaling` are what [`forward`]
+/// made of the same inputs.
 ///
 /// # Panics
 /// When a length contradicts the shape, or `starts` do not ascend from 0.
-#[allow(clippy::too_many_arguments)] // three inputs and four gradients
+#[allow(clippy::too_many_arguments)] // three inputs, two outputs, four gradients
 pub fn backward(
     shape: &Documents,
     queries: &[f32],
     keys: &[f32],
     values: &[f32],
+    out: &[f32],
+    rescaling: &[f32],
     dy: &[f32],
     dqueries: &mut [f32],
     dkeys: &mut [f32],
     dvalues: &mut [f32],
 ) {
-    backward_at(cpu::level(), shape, queries, keys, values, dy, dqueries, dkeys, dvalues);
+    let level = cpu::level();
+    backward_at(level, shape, queries, keys, values, out, rescaling, dy, dqueries, dkeys, dvalues);
 }
 
 #[allow(clippy::too_many_arguments)] // as backward
@@ -220,6 +201,8 @@ pub(crate) fn backward_at(
     queries: &[f32],
     keys: &[f32],
     values: &[f32],
+    out: &[f32],
+    rescaling: &[f32],
     dy: &[f32],
     dqueries: &mut [f32],
     dkeys: &mut [f32],
@@ -229,54 +212,66 @@ pub(crate) fn backward_at(
     expect_len("attention queries", queries.len(), shape.query_len());
     expect_len("attention keys", keys.len(), shape.key_len());
     expect_len("attention values", values.len(), shape.key_len());
+    expect_len("attention output", out.len(), shape.query_len());
+    expect_len("attention rescaling", rescaling.len(), rescaling_len(shape));
     expect_len("attention output gradient", dy.len(), shape.query_len());
     expect_len("attention query gradient", dqueries.len(), shape.query_len());
     expect_len("attention key gradient", dkeys.len(), shape.key_len());
     expect_len("attention value gradient", dvalues.len(), shape.key_len());
-    let mut documents: Vec<_> = ranges(shape.starts, shape.tokens).enumerate().collect();
-    documents.sort_by_key(|(_, document)| (document.len(), document.start));
-    let [keys, keys_turned] = [false, true].map(|transposed| {
-        prepare(level, shape, keys, transposed, if transposed { Precision::F32 } else { shape.precision })
-    });
-    let values = prepare(level, shape, values, true, shape.precision);
-    // A query head's share of the key and value gradients: [head][token][channel].
-    let (dim, plane) = (shape.head_dim, shape.tokens * shape.head_dim);
-    let (mut key_shares, mut value_shares) = (unwritten(shape.heads * plane), unwritten(shape.heads * plane));
-    let (dqueries, dks, dvs) =
-        (Outputs::new(dqueries), Outputs::new(&mut key_shares), Outputs::new(&mut value_shares));
-    pool::run(documents.len() * shape.heads, &|part| {
-        let ((index, document), head) = (&documents[part / shape.heads], part % shape.heads);
-        let prepared = shape.prepared(*index, head);
-        let keys_turned = &keys_turned[prepared];
-        let task = Task { level, shape, head, document: document.clone(), queries, keys: keys_turned };
-        let at = head * plane + document.start * dim;
-        // SAFETY: a (head, document) belongs to one part.
-        let dkeys = unsafe { dks.range(at, document.len() * dim) };
-        // SAFETY: as above.
-        let dvalues = unsafe { dvs.range(at, document.len() * dim) };
-        task.backward(dy, [&keys[prepared], &values[prepared]], &dqueries, dkeys, dvalues);
-    });
-    gather(shape, &key_shares, dkeys);
-    gather(shape, &value_shares, dvalues);
-}
-
-/// Sums the query heads' shares, in order.
-fn gather(shape: &Documents, shares: &[f32], to: &mut [f32]) {
-    let (dim, group) = (shape.head_dim, shape.heads / shape.kv_heads);
-    let plane = shape.tokens * dim;
-    if plane == 0 {
-        return;
-    }
-    let to = Outputs::new(to);
-    pool::run(shape.kv_heads, &|head| {
-        for token in 0..shape.tokens {
-            // SAFETY: a key-value head belongs to one part.
-            let to = unsafe { to.range((token * shape.kv_heads + head) * dim, dim) };
-            let share = |query: usize| &shares[(head * group + query) * plane + token * dim..][..dim];
-            to.copy_from_slice(share(0));
-            for query in 1..group {
-                to.iter_mut().zip(share(query)).for_each(|(to, share)| *to += share);
+    let mut documents: Vec<_> = ranges(shape.starts, shape.tokens).collect();
+    documents.sort_by_key(|document| (document.len(), document.start));
+    let Documents { heads, kv_heads, head_dim, .. } = *shape;
+    let (group, wide) = (heads / kv_heads, head_dim.next_multiple_of(LANES));
+    let layout = Layout::of(level, shape.precision);
+    let (dqueries, dkeys, dvalues) = (Outputs::new(dqueries), Outputs::new(dkeys), Outputs::new(dvalues));
+    let head = |document: &Range<usize>, head: usize, shares: [&mut [f32]; 2]| {
+        let head = Head { shape, head, document: document.clone(), queries, keys, values };
+        enter(level, layout, Backward { head, layout, out, rescaling, dy, dqueries: &dqueries, shares });
+    };
+    // Shares of a key-value head's query heads are added in order; so are they whoever computed them.
+    let add = |document: &Range<usize>, kv_head: usize, shares: [&[f32]; 2], begins: bool| {
+        for ((to, share), scale) in [&dkeys, &dvalues].iter().zip(shares).zip([shape.scale, 1.0]) {
+            for (token, share) in document.clone().zip(share.chunks_exact(wide)) {
+                // SAFETY: a document's key-value head belongs to one part.
+                let to = unsafe { to.range((token * kv_heads + kv_head) * head_dim, head_dim) };
+                for (to, share) in to.iter_mut().zip(share) {
+                    *to = if begins { share * scale } else { *to + share * scale };
+                }
             }
+        }
+    };
+    if group == 1 || documents.len() * kv_heads >= 4 * pool::threads() {
+        return pool::run(documents.len() * kv_heads, &|part| {
+            let (document, kv_head) = (&documents[part / kv_heads], part % kv_heads);
+            let (mut shares, room) = (SHARES.take(), document.len() * wide);
+            shares.iter_mut().for_each(|share| {
+                share.room(room);
+            });
+            for query in 0..group {
+                let [dkeys, dvalues] = &mut shares;
+                head(document, kv_head * group + query, [&mut dkeys[..room], &mut dvalues[..room]]);
+                add(document, kv_head, [&dkeys[..room], &dvalues[..room]], query == 0);
+            }
+            SHARES.set(shares);
+        });
+    }
+    // Too few key-value heads for the threads: every query head by itself.
+    let plane = shape.tokens * wide;
+    let [mut dkeys, mut dvalues] = [(); 2].map(|()| unwritten(heads * plane));
+    let [dks, dvs] = [Outputs::new(&mut dkeys), Outputs::new(&mut dvalues)];
+    pool::run(documents.len() * heads, &|part| {
+        let (document, query) = (&documents[part / heads], part % heads);
+        let (at, room) = (query * plane + document.start * wide, document.len() * wide);
+        // SAFETY: a (head, document) belongs to one part.
+        let shares = [unsafe { dks.range(at, room) }, unsafe { dvs.range(at, room) }];
+        head(document, query, shares);
+    });
+    pool::run(documents.len() * kv_heads, &|part| {
+        let (document, kv_head) = (&documents[part / kv_heads], part % kv_heads);
+        for query in 0..group {
+            let at = (kv_head * group + query) * plane + document.start * wide;
+            let share = at..at + document.len() * wide;
+            add(document, kv_head, [&dkeys[share.clone()], &dvalues[share]], query == 0);
         }
     });
 }
@@ -284,103 +279,150 @@ fn gather(shape: &Documents, shares: &[f32], to: &mut [f32]) {
 thread_local! {
     /// Space of a part, kept between calls.
     static SPACE: Cell<Space> = Cell::default();
+    /// A head's share of the gradients of keys and values.
+    static SHARES: Cell<[Lines; 2]> = const { Cell::new([Lines::new(), Lines::new()]) };
 }
 
 #[derive(Default)]
 struct Space {
-    /// Attention weights of a block, queries × keys.
-    weights: Vec<f32>,
-    /// Their gradients.
-    slopes: Vec<f32>,
-    /// Derivatives of the soft cap.
-    caps: Vec<f32>,
-    /// Outputs or query gradients of a block.
-    rows: Vec<f32>,
+    /// Of a document: keys by channels, values by channels or by rows.
+    keys: Lines,
+    values: Lines,
+    /// Of a group: queries by rows, by channels (in f32) and in pairs of queries.
+    queries: Lines,
+    queries_turned: Lines,
+    query_pairs: Lines,
+    /// The same of the output's gradient.
+    dy: Lines,
+    dy_turned: Lines,
+    dy_pairs: Lines,
+    /// Of a tile, keys × queries: scores, and gradients of the weights.
+    scores: Lines,
+    slopes: Lines,
+    /// Outputs or query gradients of a group, by channels.
+    rows_turned: Lines,
 }
 
 /// One query head of one document.
-struct Task<'a> {
-    level: Level,
+struct Head<'a> {
     shape: &'a Documents<'a>,
     head: usize,
     document: Range<usize>,
     queries: &'a [f32],
-    /// Channels × keys of the document.
-    keys: &'a Prepared,
+    keys: &'a [f32],
+    values: &'a [f32],
 }
 
-impl<'a> Task<'a> {
-    /// Rows of a block of the queries (or of what has their layout).
-    fn left(&self, values: &'a [f32], block: &Range<usize>) -> Left<'a> {
-        let stride = self.shape.heads * self.shape.head_dim;
-        let at = (self.document.start + block.start) * stride + self.head * self.shape.head_dim;
-        Left::rows(&values[at..], stride)
+impl<'a> Head<'a> {
+    /// This head's rows of the keys or values of the document, and their distance.
+    fn memory(&self, values: &'a [f32]) -> (&'a [f32], usize) {
+        let Documents { heads, kv_heads, head_dim, .. } = *self.shape;
+        let stride = kv_heads * head_dim;
+        let at = self.document.start * stride + self.head / (heads / kv_heads) * head_dim;
+        (values.get(at..).unwrap_or_default(), stride)
     }
 
-    /// The same as a right factor.
-    fn block(&self, values: &'a [f32], block: &Range<usize>) -> Right<'a> {
-        let Left { values, stride, .. } = self.left(values, block);
-        Right::Dense { values, stride, transposed: false }
+    /// Where this head's row of a query lies.
+    fn at(&self, group: &Group, vector: usize, lane: usize) -> usize {
+        let token = self.document.start + group.queries.start + (vector - group.from) * LANES + lane;
+        (token * self.shape.heads + self.head) * self.shape.head_dim
     }
 
-    /// The softmax of a block's scores into `space.weights`: queries × keys up to the block's end, in rows of
-    /// [`width`], zeros where a query may not look.
-    fn weights(&self, block: &Range<usize>, space: &mut Space) {
-        let (m, n) = (block.len(), width(block));
-        space.weights.resize(m * n, 0.0);
-        let product = Product { m, n, k: self.shape.head_dim };
-        let (queries, keys) = (self.left(self.queries, block), Right::Prepared(self.keys));
-        multiply(self.level, product, queries, &keys, false, Precision::F32, &mut space.weights, n);
-        space.caps.resize(if self.shape.softcap.is_some() { m * n } else { 0 }, 0.0);
-        dispatch(self.level, Softmax { shape: self.shape, block, space });
+    /// This head's row of a query, of the queries or what has their layout.
+    fn row(&self, values: &'a [f32], group: &Group, vector: usize, lane: usize) -> &'a [f32] {
+        &values[self.at(group, vector, lane)..][..self.shape.head_dim]
     }
 
-    fn scatter(&self, block: &Range<usize>, rows: &[f32], out: &Outputs<f32>) {
-        let (heads, dim) = (self.shape.heads, self.shape.head_dim);
-        for (row, token) in rows.chunks_exact(dim.max(1)).zip(self.document.start + block.start..) {
-            // SAFETY: a (head, token) belongs to one part.
-            let out = unsafe { out.range((token * heads + self.head) * dim, dim) };
-            out.copy_from_slice(row);
-        }
-    }
-
-    /// `keys` are keys × channels, `values` channels × keys.
-    fn backward(
+    /// Products of a tile's keys with a group's queries (by channels), capped, and [`group::UNSEEN`] where a query may
+    /// not look; the scale they still lack.
+    #[inline(always)]
+    fn scores<S: Simd>(
         &self,
-        dy: &'a [f32],
-        [keys, values]: [&Prepared; 2],
-        dqueries: &Outputs<f32>,
-        dkeys: &mut [f32],
-        dvalues: &mut [f32],
-    ) {
-        let Task { level, shape, .. } = *self;
-        let (dim, precision) = (shape.head_dim, shape.precision);
-        let mut space = SPACE.take();
-        // From the last block on, so that the first writes of the shares cover the whole document.
-        let length = self.document.len();
-        for start in (0..length).step_by(QUERIES).rev() {
-            let block = start..(start + QUERIES).min(length);
-            let (m, n, wide) = (block.len(), block.end, width(&block));
-            self.weights(&block, &mut space);
-            space.slopes.resize(m * wide, 0.0);
-            let product = Product { m, n: wide, k: dim };
-            let (dy_rows, values) = (self.left(dy, &block), Right::Prepared(values));
-            multiply(level, product, dy_rows, &values, false, precision, &mut space.slopes, wide);
-            // dV += Pᵀ dY, before the weights are turned into slopes of the scores.
-            let product = Product { m: n, n: dim, k: m };
-            let add = block.end < length;
-            let weights = Left { values: &space.weights, stride: wide, transposed: true };
-            multiply(level, product, weights, &self.block(dy, &block), add, precision, dvalues, dim);
-            dispatch(level, Slopes { shape, block: &block, space: &mut space });
-            let slopes = Left { values: &space.slopes, stride: wide, transposed: true };
-            multiply(level, product, slopes, &self.block(self.queries, &block), add, precision, dkeys, dim);
-            space.rows.resize(m * dim, 0.0);
-            let product = Product { m, n: dim, k: n };
-            let (slopes, keys) = (Left::rows(&space.slopes, wide), Right::Prepared(keys));
-            multiply(level, product, slopes, &keys, false, precision, &mut space.rows, dim);
-            self.scatter(&block, &space.rows, dqueries);
+        simd: S,
+        group: &Group,
+        keys: &Range<usize>,
+        queries: &[f32],
+        tile: &mut [f32],
+    ) -> f32 {
+        let Documents { head_dim, scale, softcap, .. } = *self.shape;
+        let (values, stride) = self.memory(self.keys);
+        for piece in group.pieces(keys) {
+            let left = tile::Left::Lines { values: &values[(keys.start + piece.first) * stride..], stride };
+            let at = piece.first * WIDTH + piece.from * LANES;
+            let to = tile::To { values: &mut tile[at..], stride: WIDTH, add: false };
+            product::<S, false>(simd, piece.rows, head_dim, piece.from, left, queries, to);
+            let rows = rows_mut(tile);
+            if let Some(cap) = softcap {
+                for row in &mut rows[piece.first..][..piece.rows] {
+                    for scores in &mut row[piece.from..] {
+                        capped(simd, scale, cap, scores);
+                    }
+                }
+            }
+            if piece.diagonal || self.shape.window.is_some() {
+                group.mask(simd, self.shape, keys, piece, rows);
+            }
         }
-        SPACE.set(space);
+        if softcap.is_some() { 1.0 } else { scale }
+    }
+
+    /// Puts a group's softmaxes (largest scores, inverse sums) where [`rescaling_len`] says.
+    fn keep_rescaling(&self, group: &Group, kept: [&Row; 2], to: &Outputs<f32>) {
+        let Documents { heads, tokens, .. } = *self.shape;
+        for (half, kept) in kept.into_iter().enumerate() {
+            let at = (half * heads + self.head) * tokens + self.document.start + group.queries.start;
+            // SAFETY: a (head, token) belongs to one part.
+            let to = unsafe { to.range(at, group.queries.len()) };
+            to.copy_from_slice(&kept[group.from..].as_flattened()[..to.len()]);
+        }
+    }
+
+    /// What [`Head::keep_rescaling`] put there: minus the largest scores, and inverse sums. Lanes without a query get
+    /// no weight.
+    fn kept_rescaling(&self, group: &Group, from: &[f32]) -> [Row; 2] {
+        let Documents { heads, tokens, .. } = *self.shape;
+        let mut kept = [[[UNSEEN; LANES]; VECTORS], [[0.0; LANES]; VECTORS]];
+        for (half, kept) in kept.iter_mut().enumerate() {
+            let at = (half * heads + self.head) * tokens + self.document.start + group.queries.start;
+            for (to, &from) in
+                kept[group.from..].as_flattened_mut().iter_mut().zip(&from[at..][..group.queries.len()])
+            {
+                *to = if half == 0 { -from } else { from };
+            }
+        }
+        kept
+    }
+}
+
+/// cap · tanh(scale · score / cap).
+#[inline(always)]
+fn capped<S: Simd>(simd: S, scale: f32, cap: f32, scores: &mut [f32; LANES]) {
+    // tanh(x) = 1 − 2 / (e^2x + 1)
+    let power = simd.exp(simd.mul(simd.load(scores), simd.splat(2.0 * scale / cap)));
+    let below = simd.add(power, simd.splat(1.0));
+    let tanh = simd.sub(simd.splat(1.0), simd.div(simd.splat(2.0), below));
+    simd.store(simd.mul(tanh, simd.splat(cap)), scores);
+}
+
+/// Rows by channels, times a factor for each query, to where this head's rows of a group lie.
+#[inline(always)]
+fn scatter<S: Simd>(simd: S, head: &Head, group: &Group, turned: &[f32], factors: &Row, out: &Outputs<f32>) {
+    let dim = head.shape.head_dim;
+    for vector in group.from..VECTORS {
+        let factors = simd.load(&factors[vector]);
+        for channel in (0..dim).step_by(LANES) {
+            let mut rows = [simd.splat(0.0); LANES];
+            let channels = &tile::rows(turned)[channel..][..LANES];
+            for (row, channel) in rows.iter_mut().zip(channels) {
+                *row = simd.mul(simd.load(&channel[vector]), factors);
+            }
+            let width = LANES.min(dim - channel);
+            for (lane, &row) in simd.turn(rows).iter().enumerate().take(group.count(vector)) {
+                // SAFETY: a (head, token) belongs to one part.
+                let to = unsafe { out.range(head.at(group, vector, lane) + channel, width) };
+                store_padded(simd, row, to, 0);
+            }
+        }
     }
 }
 

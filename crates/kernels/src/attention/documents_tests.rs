@@ -33,8 +33,9 @@ fn run(level: Level, shape: &Documents) -> [Vec<f32>; 4] {
     let [q, k, v, dy] = inputs(shape);
     let mut all = [&q, &q, &k, &v].map(|like| vec![f32::NAN; like.len()]);
     let [y, dq, dk, dv] = &mut all;
-    forward_at(level, shape, &q, &k, &v, y);
-    backward_at(level, shape, &q, &k, &v, &dy, dq, dk, dv);
+    let mut kept = vec![f32::NAN; rescaling_len(shape)];
+    forward_at(level, shape, &q, &k, &v, y, &mut kept);
+    backward_at(level, shape, &q, &k, &v, y, &kept, &dy, dq, dk, dv);
     all
 }
 
@@ -111,8 +112,9 @@ fn a_document_has_the_bits_it_has_alone_with_any_threads() {
         let (q, k, v, dy) = (cut(&q, 4), cut(&k, 2), cut(&v, 2), cut(&dy, 4));
         let mut got = [&q, &q, &k, &v].map(|like| vec![f32::NAN; like.len()]);
         let [y, dq, dk, dv] = &mut got;
-        forward(&alone, &q, &k, &v, y);
-        backward(&alone, &q, &k, &v, &dy, dq, dk, dv);
+        let mut kept = vec![f32::NAN; rescaling_len(&alone)];
+        forward(&alone, &q, &k, &v, y, &mut kept);
+        backward(&alone, &q, &k, &v, y, &kept, &dy, dq, dk, dv);
         for ((got, whole), heads) in got.iter().zip(&whole).zip([4, 4, 2, 2]) {
             assert_eq!(*got, cut(whole, heads), "{document:?}");
         }
@@ -123,5 +125,5 @@ fn a_document_has_the_bits_it_has_alone_with_any_threads() {
 #[should_panic(expected = "must ascend")]
 fn starts_are_checked() {
     let shape = Documents::causal(2, &[0, 2], 1, 1, 1);
-    forward(&shape, &[0.0; 2], &[0.0; 2], &[0.0; 2], &mut [0.0; 2]);
+    forward(&shape, &[0.0; 2], &[0.0; 2], &[0.0; 2], &mut [0.0; 2], &mut [0.0; 4]);
 }

@@ -8,7 +8,7 @@
 //! on which of the two ways was taken.
 
 pub mod naive;
-mod pack;
+pub(crate) mod pack;
 mod peak;
 mod right;
 mod tile;
@@ -163,13 +163,6 @@ pub(crate) fn multiply(
     let c = Outputs::new(c);
     let run = Run { level, shape, rows: 0..m, left, right, accumulate, layout, c: &c, stride };
     let threads = pool::threads();
-    if let Right::Prepared(prepared) = right {
-        assert!(
-            prepared.layout == Some(layout) && prepared.k >= k && prepared.n.next_multiple_of(LANES) >= n,
-            "gemm: prepared B"
-        );
-        return run.rows_with(prepared);
-    }
     if m >= 4 * LANES * threads && 2 * m >= n && layout.depth(k) * n.next_multiple_of(LANES) <= PACKED {
         let mut all = ALL_OF_B.take();
         all.prepare(level, right, shape, precision);
@@ -186,9 +179,9 @@ pub(crate) fn multiply(
     PACKED_A.set(packed);
 }
 
-/// All of B, packed: for several products with it, which may use fewer of its first columns and inner indices.
+/// All of B, packed.
 #[derive(Debug, Default)]
-pub(crate) struct Prepared {
+struct Prepared {
     values: Lines,
     n: usize,
     k: usize,
@@ -197,7 +190,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Packs k × n of B.
-    pub(crate) fn prepare(&mut self, level: Level, right: &Right, shape: Shape, precision: Precision) {
+    fn prepare(&mut self, level: Level, right: &Right, shape: Shape, precision: Precision) {
         let Shape { n, k, .. } = shape;
         let layout = Layout::of(level, precision);
         let (size, group) = (layout.depth(k), tile::PANELS * tile_width(level));
@@ -230,7 +223,7 @@ struct Run<'a> {
 }
 
 /// Runs a kernel at a level, with the bf16 dot product if the layout is for it.
-fn enter<K: Kernel>(level: Level, layout: Layout, kernel: K) -> K::Output {
+pub(crate) fn enter<K: Kernel>(level: Level, layout: Layout, kernel: K) -> K::Output {
     if layout == Layout::Paired { dispatch_bf16(level, kernel) } else { dispatch(level, kernel) }
 }
 
@@ -265,7 +258,7 @@ impl Run<'_> {
         let tall = m.div_ceil(LANES);
         // As many equal blocks for every thread, of rows that stay in its second-level cache.
         let parts = (m * n / PART * k).max(m * n * k / PART).clamp(1, 4 * pool::threads());
-        let parts = parts.max(m.div_ceil(tile::ROWS)).min(tall / 4).max(1);
+        let parts = parts.max(m.div_ceil(tile::ROWS)).min(tall / 2).max(1);
         pool::run(parts, &|part| {
             let panels = tall * part / parts..tall * (part + 1) / parts;
             let rows = panels.start * LANES..(panels.end * LANES).min(m);
@@ -292,7 +285,7 @@ impl Run<'_> {
         let parts = (m * n / PART * k).max(m * n * k / PART).clamp(1, 4 * threads);
         let across = panels.min(parts);
         // Few columns: the rows are split as well, and every part packs its columns of B again.
-        let down = (parts / across).min(m.div_ceil(4 * LANES)).max(1);
+        let down = (parts / across).min(m.div_ceil(2 * LANES)).max(1);
         let down = if across >= 2 * threads { 1 } else { down };
         pool::run(across * down, &|part| {
             let (row, column) = (part / across, part % across);
@@ -320,16 +313,16 @@ impl Kernel for PackLeft<'_> {
         let Left { values, stride, transposed } = run.left;
         let k = run.shape.k;
         let depth = run.layout.depth(k);
+        let row = |panel: usize| run.rows.start + panel * LANES;
+        if transposed {
+            let rows = row(panels.start)..row(panels.end).min(run.rows.end);
+            let place = |at: usize| ((at - rows.start) * depth, LANES);
+            return pack::rows_along(simd, run.layout, values, stride, rows.clone(), 0..k, place, to);
+        }
         for (panel, to) in panels.zip(to.chunks_exact_mut(depth * LANES)) {
-            let row = run.rows.start + panel * LANES;
-            let count = LANES.min(run.rows.end - row);
-            if transposed {
-                let from = pack::Strided::new(values, stride, true, row, count);
-                pack::vector(simd, run.layout, from, 0..k, to, LANES);
-            } else {
-                for (row, to) in (row..row + count).zip(to.chunks_exact_mut(depth)) {
-                    pack::row(simd, &values[row * stride..][..k], to);
-                }
+            let rows = row(panel)..row(panel + 1).min(run.rows.end);
+            for (row, to) in rows.zip(to.chunks_exact_mut(depth)) {
+                pack::row(simd, &values[row * stride..][..k], to);
             }
         }
     }

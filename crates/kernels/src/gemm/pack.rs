@@ -15,7 +15,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    pub(super) fn of(level: Level, precision: Precision) -> Layout {
+    pub(crate) fn of(level: Level, precision: Precision) -> Layout {
         match precision.at(level) {
             Precision::F32 => Layout::Plain,
             Precision::BF16 => Layout::Paired,
@@ -23,14 +23,14 @@ impl Layout {
     }
 
     /// Vectors for `inner` elements per lane.
-    pub(super) fn depth(self, inner: usize) -> usize {
+    pub(crate) fn depth(self, inner: usize) -> usize {
         if self == Layout::Paired { inner.div_ceil(2) } else { inner }
     }
 }
 
 /// Up to sixteen lanes of a dense matrix.
 #[derive(Clone, Copy)]
-pub(super) struct Strided<'a> {
+pub(crate) struct Strided<'a> {
     values: &'a [f32],
     stride: usize,
     /// Lanes lie side by side, steps of the inner index `stride` apart; otherwise the other way round.
@@ -40,14 +40,14 @@ pub(super) struct Strided<'a> {
 }
 
 impl<'a> Strided<'a> {
-    pub(super) fn new(values: &'a [f32], stride: usize, along: bool, lane: usize, count: usize) -> Self {
+    pub(crate) fn new(values: &'a [f32], stride: usize, along: bool, lane: usize, count: usize) -> Self {
         Strided { values, stride, along, lane, count }
     }
 }
 
 /// Packs the inner range `inner`; consecutive vectors lie `step` floats apart in `to`.
 #[inline(always)]
-pub(super) fn vector<S: Simd>(
+pub(crate) fn vector<S: Simd>(
     simd: S,
     layout: Layout,
     from: Strided,
@@ -101,9 +101,48 @@ pub(super) fn vector<S: Simd>(
     }
 }
 
+/// Rows packed together by [`rows_along`].
+const HEIGHT: usize = 16;
+
+/// Packs `columns` of rows that lie along the lanes, some rows at a time, as they come from memory; sixteen columns go
+/// where `place` says: the beginning, and the distance of consecutive vectors in `to`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // a matrix, its part, and where it goes
+pub(super) fn rows_along<S: Simd>(
+    simd: S,
+    layout: Layout,
+    values: &[f32],
+    stride: usize,
+    columns: Range<usize>,
+    inner: Range<usize>,
+    place: impl Fn(usize) -> (usize, usize),
+    to: &mut [f32],
+) {
+    for first in inner.clone().step_by(HEIGHT) {
+        let some = first..(first + HEIGHT).min(inner.end);
+        for column in columns.clone().step_by(LANES) {
+            for k in some.clone() {
+                if let Some(value) = values.get((k + HEIGHT) * stride + column) {
+                    simd.prefetch(std::ptr::from_ref(value).cast());
+                }
+            }
+            let (at, step) = place(column);
+            let from = Strided::new(values, stride, true, column, LANES.min(columns.end - column));
+            vector(
+                simd,
+                layout,
+                from,
+                some.clone(),
+                &mut to[at + layout.depth(first - inner.start) * step..],
+                step,
+            );
+        }
+    }
+}
+
 /// Packs one row of A in pairs, for itself.
 #[inline(always)]
-pub(super) fn row<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+pub(crate) fn row<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
     for at in (0..from.len()).step_by(2 * LANES) {
         let rest = &from[at..];
         let high = if rest.len() > LANES { padded(simd, rest, LANES, 0.0) } else { simd.splat(0.0) };

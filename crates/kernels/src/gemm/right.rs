@@ -1,7 +1,7 @@
 //! The right factor: a dense matrix, or a packed weight that is dequantized panel by panel.
 
-use super::pack::{Layout, Strided, vector};
-use crate::gemm::{Operand, Prepared};
+use super::pack::{self, Layout, Strided, vector};
+use crate::gemm::Operand;
 use crate::linear::{BLOCK, PackedWeight};
 use crate::simd::{LANES, Simd};
 use std::cell::Cell;
@@ -17,8 +17,6 @@ pub(crate) enum Right<'a> {
     Forward { weight: &'a PackedWeight, first: usize },
     /// The inner index runs over the weight's rows from `first` (a multiple of 16) on: dy · W.
     Backward { weight: &'a PackedWeight, first: usize },
-    /// Packed before.
-    Prepared(&'a Prepared),
 }
 
 thread_local! {
@@ -65,7 +63,9 @@ impl<'a> Right<'a> {
             (first * depth * LANES + (vector - first) * LANES, width * LANES)
         };
         match *self {
-            Right::Prepared(_) => unreachable!("it is packed"),
+            Right::Dense { values, stride, transposed: false } => {
+                pack::rows_along(simd, layout, values, stride, columns.clone(), inner, place, to);
+            }
             Right::Dense { values, stride, transposed } => {
                 for column in columns.clone().step_by(LANES) {
                     let (at, step) = place(column);

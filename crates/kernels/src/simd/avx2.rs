@@ -92,6 +92,15 @@ impl Pair {
         wide!(_mm256_or_ps(_mm256_castsi256_ps(_mm256_srli_epi32::<16>(_mm256_castps_si256(even))), odd))
     }
 
+    /// `value · 2^power`.
+    #[inline(always)]
+    fn scale(self, value: __m256, power: __m256) -> __m256 {
+        wide!({
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+            _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        })
+    }
+
     /// Transposes eight rows of eight.
     #[inline(always)]
     fn turn_eight(self, r: [__m256; 8]) -> [__m256; 8] {
@@ -207,17 +216,17 @@ impl Simd for Pair {
     }
     #[inline(always)]
     fn scale2(self, value: Two, power: Two) -> Two {
-        self.zip(value, power, |value, power| {
-            wide!({
-                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
-                _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
-            })
-        })
+        // Each half written out: closures of several instructions are not always inlined.
+        [self.scale(value[0], power[0]), self.scale(value[1], power[1])]
     }
     #[inline(always)]
     fn zero_below(self, value: Two, x: Two, bound: f32) -> Two {
-        self.zip(value, x, |value, x| {
-            wide!(_mm256_and_ps(value, _mm256_cmp_ps::<_CMP_NLT_UQ>(x, _mm256_set1_ps(bound))))
+        wide!({
+            let bound = _mm256_set1_ps(bound);
+            [
+                _mm256_and_ps(value[0], _mm256_cmp_ps::<_CMP_NLT_UQ>(x[0], bound)),
+                _mm256_and_ps(value[1], _mm256_cmp_ps::<_CMP_NLT_UQ>(x[1], bound)),
+            ]
         })
     }
     #[inline(always)]
@@ -322,14 +331,21 @@ impl Simd for Pair {
         [self.pair(even[0], odd[0]), self.pair(even[1], odd[1])]
     }
     #[inline(always)]
-    fn dot_pairs(self, a: Two, b: Two, c: Two) -> Two {
-        wide!(std::array::from_fn(|i| {
-            let low = |v: __m256| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(v)));
+    fn unpaired(self, pairs: Two) -> [Two; 2] {
+        let [low, high] = pairs;
+        wide!({
             let upper = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000u32 as i32));
-            let high = |v: __m256| _mm256_and_ps(v, upper);
-            let sum = _mm256_fmadd_ps(low(a[i]), low(b[i]), c[i]);
-            _mm256_fmadd_ps(high(a[i]), high(b[i]), sum)
-        }))
+            let even = [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(low))),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(high))),
+            ];
+            [even, [_mm256_and_ps(low, upper), _mm256_and_ps(high, upper)]]
+        })
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: Two, b: Two, c: Two) -> Two {
+        let ([a, odd_a], [b, odd_b]) = (self.unpaired(a), self.unpaired(b));
+        self.fma(odd_a, odd_b, self.fma(a, b, c))
     }
     #[inline(always)]
     fn prefetch(self, address: *const u8) {

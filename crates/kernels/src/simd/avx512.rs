@@ -179,6 +179,12 @@ impl<const BF16: bool> Simd for Wide<BF16> {
         wide!(_mm512_scalef_ps(value, power))
     }
     #[inline(always)]
+    fn exp2(self, x: __m512) -> __m512 {
+        // The instruction scales by any power: far below, what is left of the nearest integer is zero.
+        let n = self.round(x);
+        self.scale2(super::exp2_near_zero(self, self.sub(x, n)), n)
+    }
+    #[inline(always)]
     fn zero_below(self, value: __m512, x: __m512, bound: f32) -> __m512 {
         wide!(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(bound)), value))
     }
@@ -283,6 +289,14 @@ impl<const BF16: bool> Simd for Wide<BF16> {
         super::neighbors(self, low, high)
     }
     #[inline(always)]
+    fn unpaired(self, pairs: __m512) -> [__m512; 2] {
+        wide!({
+            let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pairs)));
+            let upper = _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000u32 as i32));
+            [even, _mm512_and_ps(pairs, upper)]
+        })
+    }
+    #[inline(always)]
     fn dot_pairs(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         if BF16 {
             // SAFETY: `BF16` is true only inside `enter_bf16`, which has checked; only lanes are read.
@@ -291,12 +305,8 @@ impl<const BF16: bool> Simd for Wide<BF16> {
                 _mm512_dpbf16_ps(c, a, b)
             };
         }
-        wide!({
-            let low = |v: __m512| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(v)));
-            let upper = _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000u32 as i32));
-            let high = |v: __m512| _mm512_and_ps(v, upper);
-            _mm512_fmadd_ps(high(a), high(b), _mm512_fmadd_ps(low(a), low(b), c))
-        })
+        let ([a, odd_a], [b, odd_b]) = (self.unpaired(a), self.unpaired(b));
+        self.fma(odd_a, odd_b, self.fma(a, b, c))
     }
     #[inline(always)]
     fn prefetch(self, address: *const u8) {

@@ -66,6 +66,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn neighbors(self, low: Self::V, high: Self::V) -> Self::V {
         neighbors(self, low, high)
     }
+    /// The even and the odd numbers of pairs, as f32.
+    fn unpaired(self, pairs: Self::V) -> [Self::V; 2];
     /// `c` plus both products of each lane's pair, without subnormal numbers.
     fn dot_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Hints that the line at `address` will be read.
@@ -130,6 +132,27 @@ pub(crate) trait Simd: Copy + Send + Sync {
         }
         self.zero_below(self.scale2(p, n), x, -87.3)
     }
+
+    /// 2^x for x below 127: the Taylor polynomial of degree 6 around the nearest integer, 2e-7 relative; 0 under
+    /// −126; NaN stays NaN.
+    #[inline(always)]
+    fn exp2(self, x: Self::V) -> Self::V {
+        // Of two operands the second is taken when either is NaN.
+        let bounded = self.min(self.splat(127.0), self.max(self.splat(-126.0), x));
+        let n = self.round(bounded);
+        self.zero_below(self.scale2(exp2_near_zero(self, self.sub(bounded, n)), n), x, -126.0)
+    }
+}
+
+/// 2^x for x within ±1/2.
+#[inline(always)]
+fn exp2_near_zero<S: Simd>(simd: S, x: S::V) -> S::V {
+    // ln(2)^k / k!
+    let mut p = simd.splat(1.540_353e-4);
+    for factor in [1.333_355_8e-3, 9.618_129e-3, 5.550_410_9e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
+        p = simd.fma(p, x, simd.splat(factor));
+    }
+    p
 }
 
 /// A computation written once for every level.

@@ -132,10 +132,16 @@ impl Simd for Scalar {
         from_fn(|i| f32::from_bits(bits(even[i]) | bits(odd[i]) << 16))
     }
     #[inline(always)]
+    fn unpaired(self, pairs: Self::V) -> [Self::V; 2] {
+        [
+            pairs.map(|v| f32::from_bits(v.to_bits() << 16)),
+            pairs.map(|v| f32::from_bits(v.to_bits() & 0xffff_0000)),
+        ]
+    }
+    #[inline(always)]
     fn dot_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        let (low, high) =
-            (|v: f32| f32::from_bits(v.to_bits() << 16), |v: f32| f32::from_bits(v.to_bits() & 0xffff_0000));
-        from_fn(|i| fused(high(a[i]), high(b[i]), fused(low(a[i]), low(b[i]), c[i])))
+        let ([a, odd_a], [b, odd_b]) = (self.unpaired(a), self.unpaired(b));
+        from_fn(|i| fused(odd_a[i], odd_b[i], fused(a[i], b[i], c[i])))
     }
     #[inline(always)]
     fn prefetch(self, _address: *const u8) {}

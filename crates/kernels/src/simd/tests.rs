@@ -99,17 +99,17 @@ impl Kernel for Bf16<'_> {
     type Output = [Vec<f32>; 3];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
-        let (mut pairs, mut dots) = ([0.0; LANES], vec![0.0; LANES]);
+        let (mut halves, mut dots) = ([[0.0; LANES]; 2], vec![0.0; LANES]);
         let even = simd.load(lanes(self.0, 0));
         let odd = simd.load(lanes(self.0, LANES));
         let factors = simd.pairs(simd.splat(1.0), simd.splat(2.0));
         let both = simd.pairs(even, odd);
-        simd.store(both, &mut pairs);
+        for (half, to) in simd.unpaired(both).into_iter().zip(&mut halves) {
+            simd.store(half, to);
+        }
         simd.store(simd.dot_pairs(both, factors, simd.splat(100.0)), lanes_mut(&mut dots, 0));
-        let half = |shift: u32| {
-            pairs.iter().map(|pair| f32::from_bits(pair.to_bits() << (16 - shift) & 0xffff_0000)).collect()
-        };
-        [half(0), half(16), dots]
+        let [even, odd] = halves.map(Vec::from);
+        [even, odd, dots]
     }
 }
 
@@ -139,6 +139,37 @@ fn bf16_is_rounded_to_nearest_and_multiplied_in_pairs() {
         for rounded in [even, odd] {
             assert!(rounded[0] == f32::INFINITY && rounded[1].is_nan() && rounded[2].is_nan(), "{level:?}");
             assert!(rounded[3] == 0.0 && rounded[3].is_sign_negative(), "{level:?}");
+        }
+    }
+}
+
+struct PowersOfTwo(Vec<f32>);
+impl Kernel for PowersOfTwo {
+    type Output = Vec<f32>;
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) -> Vec<f32> {
+        for chunk in self.0.chunks_exact_mut(LANES) {
+            let value = simd.exp2(simd.load(lanes(chunk, 0)));
+            simd.store(value, lanes_mut(chunk, 0));
+        }
+        self.0
+    }
+}
+
+#[test]
+fn exp2_is_accurate() {
+    let mut inputs: Vec<f32> = (0..1600).map(|i| -125.9 + i as f32 * 0.158).collect();
+    inputs.extend([-1e30, -200.0, -0.0, 0.0, 1e-30, 1.0, 0.5, -0.5, 126.9]);
+    inputs.extend([0.0; 7]);
+    for level in Level::available() {
+        assert!(dispatch(level, PowersOfTwo(vec![f32::NAN; 16])).iter().all(|v| v.is_nan()), "{level:?}");
+        for (&x, &y) in inputs.iter().zip(&dispatch(level, PowersOfTwo(inputs.clone()))) {
+            let exact = f64::from(x).exp2();
+            let error = (f64::from(y) - exact).abs() / exact.max(1.2e-38);
+            assert!(
+                if x < -149.0 { y == 0.0 } else { error < 2.5e-7 },
+                "{level:?}: 2^{x} = {y}, off {error}"
+            );
         }
     }
 }
