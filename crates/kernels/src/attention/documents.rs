@@ -6,6 +6,7 @@
 mod backward;
 mod forward;
 mod group;
+mod head;
 mod tile;
 
 use crate::cpu::{self, Level};
@@ -14,13 +15,13 @@ use crate::gemm::pack::Layout;
 use crate::gemm::{Precision, enter};
 use crate::memory::{Lines, unwritten};
 use crate::pool::{self, Outputs};
-use crate::simd::{LANES, Simd, store_padded};
+use crate::simd::LANES;
 use backward::Backward;
 use forward::Forward;
-use group::{Group, UNSEEN};
+use head::Head;
 use std::cell::Cell;
 use std::ops::Range;
-use tile::{Row, VECTORS, WIDTH, product, rows_mut};
+use tile::WIDTH;
 
 /// Shape and rules of attention over packed documents. Queries and outputs are tokens × heads ×
 /// head_dim, keys and values tokens × kv_heads × head_dim.
@@ -301,129 +302,6 @@ struct Space {
     slopes: Lines,
     /// Outputs or query gradients of a group, by channels.
     rows_turned: Lines,
-}
-
-/// One query head of one document.
-struct Head<'a> {
-    shape: &'a Documents<'a>,
-    head: usize,
-    document: Range<usize>,
-    queries: &'a [f32],
-    keys: &'a [f32],
-    values: &'a [f32],
-}
-
-impl<'a> Head<'a> {
-    /// This head's rows of the keys or values of the document, and their distance.
-    fn memory(&self, values: &'a [f32]) -> (&'a [f32], usize) {
-        let Documents { heads, kv_heads, head_dim, .. } = *self.shape;
-        let stride = kv_heads * head_dim;
-        let at = self.document.start * stride + self.head / (heads / kv_heads) * head_dim;
-        (values.get(at..).unwrap_or_default(), stride)
-    }
-
-    /// Where this head's row of a query lies.
-    fn at(&self, group: &Group, vector: usize, lane: usize) -> usize {
-        let token = self.document.start + group.queries.start + (vector - group.from) * LANES + lane;
-        (token * self.shape.heads + self.head) * self.shape.head_dim
-    }
-
-    /// This head's row of a query, of the queries or what has their layout.
-    fn row(&self, values: &'a [f32], group: &Group, vector: usize, lane: usize) -> &'a [f32] {
-        &values[self.at(group, vector, lane)..][..self.shape.head_dim]
-    }
-
-    /// Products of a tile's keys with a group's queries (by channels), capped, and [`group::UNSEEN`] where a query may
-    /// not look; the scale they still lack.
-    #[inline(always)]
-    fn scores<S: Simd>(
-        &self,
-        simd: S,
-        group: &Group,
-        keys: &Range<usize>,
-        queries: &[f32],
-        tile: &mut [f32],
-    ) -> f32 {
-        let Documents { head_dim, scale, softcap, .. } = *self.shape;
-        let (values, stride) = self.memory(self.keys);
-        for piece in group.pieces(keys) {
-            let left = tile::Left::Lines { values: &values[(keys.start + piece.first) * stride..], stride };
-            let at = piece.first * WIDTH + piece.from * LANES;
-            let to = tile::To { values: &mut tile[at..], stride: WIDTH, add: false };
-            product::<S, false>(simd, piece.rows, head_dim, piece.from, left, queries, to);
-            let rows = rows_mut(tile);
-            if let Some(cap) = softcap {
-                for row in &mut rows[piece.first..][..piece.rows] {
-                    for scores in &mut row[piece.from..] {
-                        capped(simd, scale, cap, scores);
-                    }
-                }
-            }
-            if piece.diagonal || self.shape.window.is_some() {
-                group.mask(simd, self.shape, keys, piece, rows);
-            }
-        }
-        if softcap.is_some() { 1.0 } else { scale }
-    }
-
-    /// Puts a group's softmaxes (largest scores, inverse sums) where [`rescaling_len`] says.
-    fn keep_rescaling(&self, group: &Group, kept: [&Row; 2], to: &Outputs<f32>) {
-        let Documents { heads, tokens, .. } = *self.shape;
-        for (half, kept) in kept.into_iter().enumerate() {
-            let at = (half * heads + self.head) * tokens + self.document.start + group.queries.start;
-            // SAFETY: a (head, token) belongs to one part.
-            let to = unsafe { to.range(at, group.queries.len()) };
-            to.copy_from_slice(&kept[group.from..].as_flattened()[..to.len()]);
-        }
-    }
-
-    /// What [`Head::keep_rescaling`] put there: minus the largest scores, and inverse sums. Lanes without a query get
-    /// no weight.
-    fn kept_rescaling(&self, group: &Group, from: &[f32]) -> [Row; 2] {
-        let Documents { heads, tokens, .. } = *self.shape;
-        let mut kept = [[[UNSEEN; LANES]; VECTORS], [[0.0; LANES]; VECTORS]];
-        for (half, kept) in kept.iter_mut().enumerate() {
-            let at = (half * heads + self.head) * tokens + self.document.start + group.queries.start;
-            for (to, &from) in
-                kept[group.from..].as_flattened_mut().iter_mut().zip(&from[at..][..group.queries.len()])
-            {
-                *to = if half == 0 { -from } else { from };
-            }
-        }
-        kept
-    }
-}
-
-/// cap · tanh(scale · score / cap).
-#[inline(always)]
-fn capped<S: Simd>(simd: S, scale: f32, cap: f32, scores: &mut [f32; LANES]) {
-    // tanh(x) = 1 − 2 / (e^2x + 1)
-    let power = simd.exp(simd.mul(simd.load(scores), simd.splat(2.0 * scale / cap)));
-    let below = simd.add(power, simd.splat(1.0));
-    let tanh = simd.sub(simd.splat(1.0), simd.div(simd.splat(2.0), below));
-    simd.store(simd.mul(tanh, simd.splat(cap)), scores);
-}
-
-/// Rows by channels, times a factor for each query, to where this head's rows of a group lie.
-#[inline(always)]
-fn scatter<S: Simd>(simd: S, head: &Head, group: &Group, turned: &[f32], factors: &Row, out: &Outputs<f32>) {
-    let dim = head.shape.head_dim;
-    for vector in group.from..VECTORS {
-        let factors = simd.load(&factors[vector]);
-        for channel in (0..dim).step_by(LANES) {
-            let mut rows = [simd.splat(0.0); LANES];
-            let channels = &tile::rows(turned)[channel..][..LANES];
-            for (row, channel) in rows.iter_mut().zip(channels) {
-                *row = simd.mul(simd.load(&channel[vector]), factors);
-            }
-            let width = LANES.min(dim - channel);
-            for (lane, &row) in simd.turn(rows).iter().enumerate().take(group.count(vector)) {
-                // SAFETY: a (head, token) belongs to one part.
-                let to = unsafe { out.range(head.at(group, vector, lane) + channel, width) };
-                store_padded(simd, row, to, 0);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
 fn exp2_near_zero<S: Simd>(simd: S, x: S::V) -> S::V {
     // ln(2)^k / k!
     let mut p = simd.splat(1.540_353e-4);
-    for factor in [1.333_355_8e-3, 9.618_129e-3, 5.550_410_9e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
+    for factor in [1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
         p = simd.fma(p, x, simd.splat(factor));
     }
     p

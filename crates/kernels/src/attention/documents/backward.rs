@@ -2,8 +2,9 @@
 //! of each softmax (Dao et al. 2022).
 
 use super::group::{Group, Piece};
+use super::head::{Head, scatter};
 use super::tile::{self, Row, VECTORS, WIDTH, from_vector, product, rows_mut};
-use super::{Head, SPACE, Space, scatter};
+use super::{SPACE, Space};
 use crate::gemm::pack::{self, Layout, Strided};
 use crate::pool::Outputs;
 use crate::simd::{Kernel, LANES, Simd, lanes_mut, padded};
@@ -80,6 +81,7 @@ impl Backward<'_> {
 
     /// Queries and the output's gradient over the sums of the softmax: by channels and by rows.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // vectors of several rows
     fn pack_group<S: Simd>(&self, simd: S, group: &Group, space: &mut Space) -> Seen {
         let (head, layout) = (&self.head, self.layout);
         let dim = head.shape.head_dim;
@@ -221,6 +223,7 @@ fn panel(wide: usize, channel: usize) -> (usize, usize) {
 /// a row of the gradients come the weights by pairs of queries, then the slopes.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // two tiles and what is known of them
+#[allow(clippy::needless_range_loop)] // vectors of several rows
 fn slope<S: Simd, const J: usize>(
     simd: S,
     scale: f32,

@@ -1,9 +1,10 @@
 //! The output of some queries of a document, tile by tile of keys: what came before is rescaled when a larger score
 //! appears (Milakov & Gimelshein 2018; Dao et al. 2022).
 
+use super::SPACE;
 use super::group::{Group, Piece, UNSEEN};
+use super::head::{Head, scatter};
 use super::tile::{self, Row, VECTORS, WIDTH, from_vector, product, rows_mut};
-use super::{Head, SPACE, scatter};
 use crate::gemm::pack::{self, Layout, Strided};
 use crate::pool::Outputs;
 use crate::simd::{Kernel, LANES, Simd};
@@ -117,6 +118,7 @@ fn rescale<S: Simd>(simd: S, group: &Group, old: &Row, running: &mut Running, su
 /// Scores of the vectors from `J` on to weights, relative to the largest score, as the right factor of the product
 /// with the values: in pairs of keys where that is in bf16.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // vectors of several rows
 fn weigh<S: Simd, const J: usize>(
     simd: S,
     scale: f32,
