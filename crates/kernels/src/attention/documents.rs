@@ -286,7 +286,8 @@ thread_local! {
 
 #[derive(Default)]
 struct Space {
-    /// Of a document: keys by channels, values by channels or by rows.
+    /// Of a document: keys by rows (in f32) and by channels, values by channels or by rows.
+    key_rows: Lines,
     keys: Lines,
     values: Lines,
     /// Of a group: queries by rows, by channels (in f32) and in pairs of queries.

@@ -4,13 +4,14 @@ use super::*;
 use crate::linear::tests::floats;
 
 fn each(mut check: impl FnMut(&Documents)) {
-    let cases: [(usize, &[usize], usize, usize, usize); 6] = [
+    let cases: [(usize, &[usize], usize, usize, usize); 7] = [
         (1, &[0], 1, 1, 8),
         (19, &[0, 1, 7], 4, 2, 5),
         (130, &[0], 2, 1, 16),
         (200, &[0, 64, 130, 131], 3, 3, 20),
         (65, &[0], 6, 2, 64),
         (0, &[], 2, 1, 4),
+        (1150, &[0, 30], 2, 1, 4), // more than the keys of a block
     ];
     for (tokens, starts, heads, kv_heads, head_dim) in cases {
         for rules in 0..4 {

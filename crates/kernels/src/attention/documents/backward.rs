@@ -1,7 +1,7 @@
 //! The gradients of one head of a document, tile by tile: weights are computed again from what the forward pass kept
 //! of each softmax (Dao et al. 2022).
 
-use super::group::{Group, Piece};
+use super::group::{Group, KEYS, Piece};
 use super::head::{Head, scatter};
 use super::tile::{self, Row, VECTORS, WIDTH, from_vector, product, rows_mut};
 use super::{SPACE, Space};
@@ -10,6 +10,9 @@ use crate::pool::Outputs;
 use crate::simd::{Kernel, LANES, Simd, lanes_mut, padded};
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
+
+/// Keys whose gradients stay in the second-level cache while the queries pass by.
+const BLOCK: usize = 16 * KEYS;
 
 /// One query head of a document.
 pub(super) struct Backward<'a> {
@@ -37,14 +40,26 @@ impl Kernel for Backward<'_> {
         space.scores.room(WIDTH * WIDTH);
         space.slopes.room(WIDTH * WIDTH);
         space.rows_turned.room(wide * WIDTH);
-        for group in Group::all(0..length) {
-            let seen = self.pack_group(simd, &group, &mut space);
-            let mut add = false;
-            for keys in group.tiles(shape) {
-                self.tile(simd, &group, &keys, &seen, add, &mut space);
-                add = true;
+        for block in (0..length).step_by(BLOCK) {
+            for group in Group::all(block..length) {
+                let first = group.first(shape);
+                // A group is packed when the block has keys that it sees.
+                let (mut add, mut seen) = (false, None);
+                for start in (block..block + BLOCK).step_by(KEYS) {
+                    let Some(keys) = group.tile(shape, start) else { continue };
+                    let known = match seen.take() {
+                        Some(known) => known,
+                        None => self.pack_group(simd, &group, &mut space),
+                    };
+                    self.tile(simd, &group, &keys, &known, add, &mut space);
+                    seen = Some(known);
+                    add = true;
+                }
+                if add {
+                    let later = first < block;
+                    scatter(simd, &self.head, &group, &space.rows_turned, &scale, later, self.dqueries);
+                }
             }
-            scatter(simd, &self.head, &group, &space.rows_turned, &scale, self.dqueries);
         }
         SPACE.set(space);
     }
@@ -63,6 +78,7 @@ impl Backward<'_> {
     fn pack_memory<S: Simd>(&self, simd: S, space: &mut Space) {
         let (dim, length) = (self.head.shape.head_dim, self.head.document.len());
         let depth = self.layout.depth(length);
+        self.head.gather_keys(length, &mut space.key_rows);
         space.keys.room(dim.next_multiple_of(LANES) * depth);
         let (keys, stride) = self.head.memory(self.head.keys);
         for channel in (0..dim).step_by(LANES) {
@@ -158,7 +174,8 @@ impl Backward<'_> {
         let dim = shape.head_dim;
         let (wide, length) = (dim.next_multiple_of(LANES), self.head.document.len());
         let depth = layout.depth(length);
-        let scale = self.head.scores(simd, group, keys, &space.queries_turned, &mut space.scores);
+        let scale =
+            self.head.scores(simd, group, keys, &space.key_rows, &space.queries_turned, &mut space.scores);
         for piece in group.pieces(keys) {
             let first = keys.start + piece.first;
             let values = if S::PAIRS {

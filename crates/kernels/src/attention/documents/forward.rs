@@ -1,10 +1,10 @@
 //! The output of some queries of a document, tile by tile of keys: what came before is rescaled when a larger score
 //! appears (Milakov & Gimelshein 2018; Dao et al. 2022).
 
-use super::SPACE;
-use super::group::{Group, Piece, UNSEEN};
+use super::group::{Group, KEYS, Piece, UNSEEN};
 use super::head::{Head, scatter};
 use super::tile::{self, Row, VECTORS, WIDTH, from_vector, product, rows_mut};
+use super::{SPACE, Space};
 use crate::gemm::pack::{self, Layout, Strided};
 use crate::pool::Outputs;
 use crate::simd::{Kernel, LANES, Simd};
@@ -25,66 +25,117 @@ pub(super) struct Forward<'a> {
 struct Running {
     tops: Row,
     sums: Row,
+    /// Whether any key has been seen.
+    begun: bool,
 }
 
 impl Kernel for Forward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Forward { head, layout, chunk, out, rescaling } = self;
+        let Forward { head, chunk, out, rescaling, .. } = &self;
         let (shape, dim) = (head.shape, head.shape.head_dim);
-        let (wide, depth) = (dim.next_multiple_of(LANES), layout.depth(chunk.end));
+        let wide = dim.next_multiple_of(LANES);
         let mut space = SPACE.take();
-        space.values.room(wide * depth);
-        for channel in (0..dim).step_by(LANES) {
-            let (values, stride) = head.memory(head.values);
-            let from = Strided::new(values, stride, true, channel, LANES.min(dim - channel));
-            pack::vector(simd, layout, from, 0..chunk.end, &mut space.values[channel * depth..], LANES);
-        }
-        let turned = space.queries_turned.room(dim * WIDTH);
-        let scores = space.scores.room(WIDTH * WIDTH);
-        let sums = &mut space.rows_turned.room(wide * WIDTH)[..wide * WIDTH];
-        for group in Group::all(chunk) {
+        self.pack_memory(simd, &mut space);
+        let groups = Group::all(chunk.clone());
+        let mut running: Vec<(Group, Running)> = groups
+            .map(|group| {
+                (
+                    group,
+                    Running { tops: [[UNSEEN; LANES]; VECTORS], sums: [[0.0; LANES]; VECTORS], begun: false },
+                )
+            })
+            .collect();
+        let (turned, sums) = (dim * WIDTH, wide * WIDTH);
+        space.queries_turned.room(running.len() * turned);
+        space.rows_turned.room(running.len() * sums);
+        space.scores.room(WIDTH * WIDTH);
+        let mut to = space.queries_turned.chunks_exact_mut(turned.max(1));
+        for (group, _) in &running {
+            let Some(to) = to.next() else { break };
             for v in group.from..VECTORS {
-                let (from, stride) = (&head.queries[head.at(&group, v, 0)..], shape.heads * dim);
+                let (from, stride) = (&head.queries[head.at(group, v, 0)..], shape.heads * dim);
                 let from = Strided::new(from, stride, false, 0, group.count(v));
-                pack::vector(simd, Layout::Plain, from, 0..dim, &mut turned[v * LANES..], WIDTH);
+                pack::vector(simd, Layout::Plain, from, 0..dim, &mut to[v * LANES..], WIDTH);
             }
-            let mut running = Running { tops: [[UNSEEN; LANES]; VECTORS], sums: [[0.0; LANES]; VECTORS] };
-            let mut add = false;
-            for keys in group.tiles(shape) {
-                let scale = head.scores(simd, &group, &keys, turned, scores);
-                let old = running.tops;
-                for piece in group.pieces(&keys) {
-                    let rows = &rows_mut(scores)[piece.first..][..piece.rows];
-                    from_vector!(piece.from, rise::<S>(simd, scale, rows, &mut running.tops));
-                }
-                if add && old != running.tops {
-                    rescale(simd, &group, &old, &mut running, sums);
-                }
-                for piece in group.pieces(&keys) {
-                    let rows = rows_mut(scores);
-                    from_vector!(piece.from, weigh::<S>(simd, scale, piece, rows, &mut running));
-                    let (first, rows) = (layout.depth(piece.first), layout.depth(piece.rows));
-                    let weights = &scores[first * WIDTH..];
-                    for channel in (0..dim).step_by(LANES) {
-                        let at = channel * depth + (layout.depth(keys.start) + first) * LANES;
-                        let values = tile::Left::Turned(&space.values[at..]);
-                        let at = channel * WIDTH + piece.from * LANES;
-                        let to = tile::To { values: &mut sums[at..], stride: WIDTH, add };
-                        product::<S, true>(simd, LANES, rows, piece.from, values, weights, to);
-                    }
-                    add = true;
+        }
+        let first = running.first().map_or(chunk.end, |(group, _)| group.first(shape));
+        for start in (first..chunk.end).step_by(KEYS) {
+            // Every group in turn, while the keys and values are near.
+            for (i, (group, running)) in running.iter_mut().enumerate() {
+                if let Some(keys) = group.tile(shape, start) {
+                    self.tile(simd, i, group, &keys, running, &mut space);
                 }
             }
+        }
+        for (i, (group, running)) in running.iter_mut().enumerate() {
             for vector in group.from..VECTORS {
                 let inverse = simd.div(simd.splat(1.0), simd.load(&running.sums[vector]));
                 simd.store(inverse, &mut running.sums[vector]);
             }
-            head.keep_rescaling(&group, [&running.tops, &running.sums], rescaling);
-            scatter(simd, &head, &group, sums, &running.sums, out);
+            head.keep_rescaling(group, [&running.tops, &running.sums], rescaling);
+            let rows = &space.rows_turned[i * sums..];
+            scatter(simd, head, group, rows, &running.sums, false, out);
         }
         SPACE.set(space);
+    }
+}
+
+impl Forward<'_> {
+    /// Keys by rows, values \[channels by sixteen\]\[key\]\[16\].
+    #[inline(always)]
+    fn pack_memory<S: Simd>(&self, simd: S, space: &mut Space) {
+        let (dim, depth) = (self.head.shape.head_dim, self.layout.depth(self.chunk.end));
+        self.head.gather_keys(self.chunk.end, &mut space.key_rows);
+        space.values.room(dim.next_multiple_of(LANES) * depth);
+        let (values, stride) = self.head.memory(self.head.values);
+        for channel in (0..dim).step_by(LANES) {
+            let from = Strided::new(values, stride, true, channel, LANES.min(dim - channel));
+            let to = &mut space.values[channel * depth..];
+            pack::vector(simd, self.layout, from, 0..self.chunk.end, to, LANES);
+        }
+    }
+
+    /// One tile of keys for the group `i`.
+    #[inline(always)]
+    fn tile<S: Simd>(
+        &self,
+        simd: S,
+        i: usize,
+        group: &Group,
+        keys: &Range<usize>,
+        running: &mut Running,
+        space: &mut Space,
+    ) {
+        let Forward { head, layout, chunk, .. } = self;
+        let (dim, depth) = (head.shape.head_dim, layout.depth(chunk.end));
+        let wide = dim.next_multiple_of(LANES);
+        let queries = &space.queries_turned[i * dim * WIDTH..];
+        let scores = &mut space.scores;
+        let scale = head.scores(simd, group, keys, &space.key_rows, queries, scores);
+        let old = running.tops;
+        for piece in group.pieces(keys) {
+            let rows = &rows_mut(scores)[piece.first..][..piece.rows];
+            from_vector!(piece.from, rise::<S>(simd, scale, rows, &mut running.tops));
+        }
+        let sums = &mut space.rows_turned[i * wide * WIDTH..][..wide * WIDTH];
+        if running.begun && old != running.tops {
+            rescale(simd, group, &old, running, sums);
+        }
+        for piece in group.pieces(keys) {
+            from_vector!(piece.from, weigh::<S>(simd, scale, piece, rows_mut(scores), running));
+            let (first, rows) = (layout.depth(piece.first), layout.depth(piece.rows));
+            let weights = &scores[first * WIDTH..];
+            for channel in (0..dim).step_by(LANES) {
+                let at = channel * depth + (layout.depth(keys.start) + first) * LANES;
+                let values = tile::Left::Turned(&space.values[at..]);
+                let at = channel * WIDTH + piece.from * LANES;
+                let to = tile::To { values: &mut sums[at..], stride: WIDTH, add: running.begun };
+                product::<S, true>(simd, LANES, rows, piece.from, values, weights, to);
+            }
+            running.begun = true;
+        }
     }
 }
 

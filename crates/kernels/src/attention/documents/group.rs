@@ -41,10 +41,16 @@ impl Group {
         })
     }
 
-    /// Tiles of the keys that these queries see.
-    pub(super) fn tiles(&self, shape: &Documents) -> impl Iterator<Item = Range<usize>> {
-        let (first, end) = (shape.first_key(self.queries.start) / KEYS * KEYS, self.queries.end);
-        (first..end).step_by(KEYS).map(move |start| start..(start + KEYS).min(end))
+    /// The first tile of keys that any of these queries sees begins here.
+    pub(super) fn first(&self, shape: &Documents) -> usize {
+        shape.first_key(self.queries.start) / KEYS * KEYS
+    }
+
+    /// The keys of the tile from `start` (a multiple of [`KEYS`]) on, if any of these queries sees any.
+    pub(super) fn tile(&self, shape: &Documents, start: usize) -> Option<Range<usize>> {
+        (self.first(shape)..self.queries.end)
+            .contains(&start)
+            .then(|| start..(start + KEYS).min(self.queries.end))
     }
 
     /// The pieces of a tile, every vector of queries being in all that it sees.

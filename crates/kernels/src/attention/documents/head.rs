@@ -3,8 +3,9 @@
 use super::Documents;
 use super::group::{Group, UNSEEN};
 use super::tile::{self, Row, VECTORS, WIDTH, product, rows_mut};
+use crate::memory::Lines;
 use crate::pool::Outputs;
-use crate::simd::{LANES, Simd, store_padded};
+use crate::simd::{LANES, Simd, padded, store_padded};
 use std::ops::Range;
 
 /// One query head of one document.
@@ -37,7 +38,18 @@ impl<'a> Head<'a> {
         &values[self.at(group, vector, lane)..][..self.shape.head_dim]
     }
 
-    /// Products of a tile's keys with a group's queries (by channels), capped, and [`UNSEEN`] where a query may
+    /// The document's keys until `end`, one after the other: rows as far apart as those of all heads would evict each
+    /// other from the cache.
+    #[inline(always)]
+    pub(super) fn gather_keys(&self, end: usize, to: &mut Lines) {
+        let dim = self.shape.head_dim;
+        let (keys, stride) = self.memory(self.keys);
+        for (key, to) in to.room(end * dim).chunks_exact_mut(dim.max(1)).take(end).enumerate() {
+            to.copy_from_slice(&keys[key * stride..][..dim]);
+        }
+    }
+
+    /// Products of a tile's keys (gathered) with a group's queries (by channels), capped, and [`UNSEEN`] where a query may
     /// not look; the scale they still lack.
     #[inline(always)]
     pub(super) fn scores<S: Simd>(
@@ -45,16 +57,16 @@ impl<'a> Head<'a> {
         simd: S,
         group: &Group,
         keys: &Range<usize>,
+        gathered: &[f32],
         queries: &[f32],
         tile: &mut [f32],
     ) -> f32 {
-        let Documents { head_dim, scale, softcap, .. } = *self.shape;
-        let (values, stride) = self.memory(self.keys);
+        let Documents { head_dim: stride, scale, softcap, .. } = *self.shape;
         for piece in group.pieces(keys) {
-            let left = tile::Left::Lines { values: &values[(keys.start + piece.first) * stride..], stride };
+            let left = tile::Left::Lines { values: &gathered[(keys.start + piece.first) * stride..], stride };
             let at = piece.first * WIDTH + piece.from * LANES;
             let to = tile::To { values: &mut tile[at..], stride: WIDTH, add: false };
-            product::<S, false>(simd, piece.rows, head_dim, piece.from, left, queries, to);
+            product::<S, false>(simd, piece.rows, stride, piece.from, left, queries, to);
             let rows = rows_mut(tile);
             if let Some(cap) = softcap {
                 for row in &mut rows[piece.first..][..piece.rows] {
@@ -108,7 +120,7 @@ fn capped<S: Simd>(simd: S, scale: f32, cap: f32, scores: &mut [f32; LANES]) {
     simd.store(simd.mul(tanh, simd.splat(cap)), scores);
 }
 
-/// Rows by channels, times a factor for each query, to where this head's rows of a group lie.
+/// Rows by channels, times a factor for each query, to where this head's rows of a group lie, or added to them.
 #[inline(always)]
 pub(super) fn scatter<S: Simd>(
     simd: S,
@@ -116,6 +128,7 @@ pub(super) fn scatter<S: Simd>(
     group: &Group,
     turned: &[f32],
     factors: &Row,
+    add: bool,
     out: &Outputs<f32>,
 ) {
     let dim = head.shape.head_dim;
@@ -131,6 +144,7 @@ pub(super) fn scatter<S: Simd>(
             for (lane, &row) in simd.turn(rows).iter().enumerate().take(group.count(vector)) {
                 // SAFETY: a (head, token) belongs to one part.
                 let to = unsafe { out.range(head.at(group, vector, lane) + channel, width) };
+                let row = if add { simd.add(row, padded(simd, to, 0, 0.0)) } else { row };
                 store_padded(simd, row, to, 0);
             }
         }
