@@ -6,7 +6,7 @@
 PYTHON is an interpreter with torch (and transformers, peft for lora and full), TORCH_GPT the script that trains tiny,
 gpt-5m and gpt-30m with it; lora and full use bench/torch_smollm2.py. Every mode of the peer runs once, then the best
 one and Gewu take turns; modes in bf16 only where the processor multiplies it (elsewhere PyTorch is dozens of times
-slower in it). The table gives medians over the rounds. A second part compares the losses of 100 steps.
+slower in it). The table gives medians over the rounds. A second part compares losses from several seeds.
 """
 
 import json
@@ -15,10 +15,12 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 
 GEWU = "target/release/gewu"
 STEPS = {"tiny": 60, "gpt-5m": 15, "gpt-30m": 4, "lora": 2, "full": 2}
 OTHERS = ["fp32", "bf16", "fp32compile", "bf16compile"]
+SEEDS = {"tiny": 8, "gpt-5m": 4, "full": 1}
 MODES = {"lora": ["fp32", "bf16", "autocast"], "full": ["fp32", "bf16", "autocast"]}
 PROCESSOR = open("/proc/cpuinfo").read()
 HAS_BF16 = "avx512_bf16" in PROCESSOR or "amx_bf16" in PROCESSOR
@@ -30,8 +32,8 @@ def run(command):
     return json.loads(lines[lines.index("{") :])
 
 
-def ours(config, steps):
-    return run([GEWU, "bench", "train", "--config", config, "--steps", str(steps), "--json"])
+def ours(config, steps, *extra):
+    return run([GEWU, "bench", "train", "--config", config, "--steps", str(steps), "--json", *extra])
 
 
 def peer(python, script, config, mode, steps):
@@ -55,9 +57,31 @@ def compare(python, script, rounds, config):
     return f"| {config} | {best} | {theirs:,.0f} | {own:,.0f} | {own / theirs:.2f} | {spread} | {middle(1, 'peak_fraction') * 100:.0f} % | {memory} |"
 
 
+def seeded(script, seed):
+    """A copy of the peer's script that begins from another seed."""
+    text = open(script).read().replace("manual_seed(0)", f"manual_seed({seed})")
+    copy = os.path.join(tempfile.mkdtemp(), "peer.py")
+    open(copy, "w").write(text)
+    return copy
+
+
 def losses(python, script, config):
-    theirs, own = peer(python, script, config, "fp32", 97), ours(config, 97)
-    return f"| {config} | {theirs['loss']:.3f} | {own['loss']:.3f} | {(own['loss'] / theirs['loss'] - 1) * 100:+.1f} % |"
+    """Losses of the last of 100 steps (`full`: 20, with recomputation), each side from its own weights and stream."""
+    ours_steps, theirs_steps = (17, 18) if config in MODES else (97, 97)
+    script = "bench/torch_smollm2.py" if config in MODES else script
+    extra = ["--recompute"] if config in MODES else []
+    own, theirs = [], []
+    for seed in range(SEEDS[config]):
+        theirs.append(run([python, seeded(script, seed), config, "fp32", str(theirs_steps)]))
+        own.append(ours(config, ours_steps, "--seed", str(seed), *extra))
+    values = [[each["loss"] for each in side] for side in (theirs, own)]
+    means = [statistics.mean(side) for side in values]
+    ranges = [f"{mean:.3f} ({min(side):.3f}–{max(side):.3f})" for mean, side in zip(means, values)]
+    memory = ""
+    if config in MODES:
+        rss = [side[0]["rss_bytes"] / 1e9 for side in (own, theirs)]
+        memory = f"{rss[0]:.2f} / {rss[1]:.2f} GB"
+    return f"| {config} | {len(own)} | {ranges[0]} | {ranges[1]} | {(means[1] / means[0] - 1) * 100:+.1f} % | {memory} |"
 
 
 def main(python, script, rounds, configs):
@@ -66,8 +90,8 @@ def main(python, script, rounds, configs):
     for config in configs:
         rows.append(compare(python, script, rounds, config))
         print(rows[-1], flush=True)
-    after = ["| configuration | PyTorch fp32 | Gewu | |", "|---|---|---|---|"]
-    after += [losses(python, script, config) for config in configs if config in ("tiny", "gpt-5m")]
+    after = ["| configuration | seeds | PyTorch fp32 | Gewu | | memory, Gewu / PyTorch |", "|---|---|---|---|---|---|"]
+    after += [losses(python, script, config) for config in configs if config in SEEDS]
     print("\n".join(after))
     processor = next(line.split(":")[1].strip() for line in PROCESSOR.splitlines() if line.startswith("model name"))
     text = f"""{HEADING}
@@ -76,7 +100,7 @@ def main(python, script, rounds, configs):
 
 {chr(10).join(rows)}
 
-Loss of the last of 100 steps, each side from its own random weights (and PyTorch in f32):
+Loss of the last of 100 steps (`full`: of 20, with recomputation), each side from its own random weights and tokens, means and ranges over seeds:
 
 {chr(10).join(after)}
 

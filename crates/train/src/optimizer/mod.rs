@@ -136,7 +136,7 @@ impl Default for OptimizerConfig {
             weight_decay: 0.1,
             clip_norm: Some(1.0),
             momentum: 0.95,
-            iterations: 5,
+            iterations: 3,
             rank: 1,
             average: 0.0,
             groups: Vec::new(),
