@@ -67,7 +67,7 @@ def main(text, folder, steps):
         final = {key: job.result() for key, job in final.items()}
 
     def seconds(method, round):
-        name = f"time-{method}-{round}"
+        name = f"time-{method}-{best[method]:g}-{round}"
         return lines(text, folder, name, settings(method, best[method], 60, 0))[-1]["seconds"] / 60
 
     rounds = [(seconds("adamw", round), seconds("muon", round)) for round in range(ROUNDS)]

@@ -1,4 +1,5 @@
-"""The text of a book of OpenStax, titles and paragraphs in the order of the modules' names, for `text_loss`.
+"""The text of a book of OpenStax, titles and paragraphs in the order of the modules' names, for `text_loss`. A title within
+a paragraph appears in both.
 
     python bench/openstax_text.py FOLDER_OF_MODULES > TEXT
 """

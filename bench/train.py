@@ -59,7 +59,9 @@ def compare(python, script, rounds, config):
 
 def seeded(script, seed):
     """A copy of the peer's script that begins from another seed."""
-    text = open(script).read().replace("manual_seed(0)", f"manual_seed({seed})")
+    text = open(script).read()
+    assert "manual_seed(0)" in text, f"{script} sets no seed"
+    text = text.replace("manual_seed(0)", f"manual_seed({seed})")
     copy = os.path.join(tempfile.mkdtemp(), "peer.py")
     open(copy, "w").write(text)
     return copy
@@ -100,7 +102,7 @@ def main(python, script, rounds, configs):
 
 {chr(10).join(rows)}
 
-Loss of the last of 100 steps (`full`: of 20, with recomputation), each side from its own random weights and tokens, means and ranges over seeds:
+Loss of the last of 100 steps (`full`: of 20, Gewu with `--recompute`), each side from its own random weights and tokens, means and ranges over seeds:
 
 {chr(10).join(after)}
 

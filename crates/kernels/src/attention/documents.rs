@@ -37,7 +37,7 @@ pub struct Documents<'a> {
     pub kv_heads: usize,
     /// Channels of a head.
     pub head_dim: usize,
-    /// Factor of the scores, usually 1/√head_dim.
+    /// Factor of the scores, above 0, usually 1/√head_dim.
     pub scale: f32,
     /// A query sees at most this many positions, its own included.
     pub window: Option<usize>,
@@ -70,11 +70,13 @@ impl<'a> Documents<'a> {
     }
 
     fn check(&self) {
-        let Documents { heads, kv_heads, .. } = *self;
+        let Documents { heads, kv_heads, head_dim, scale, .. } = *self;
         assert!(
             kv_heads > 0 && heads.is_multiple_of(kv_heads),
             "attention: {heads} query heads over {kv_heads} key-value heads"
         );
+        assert!(heads > 0 && head_dim > 0, "attention: {heads} heads of {head_dim} channels");
+        assert!(scale > 0.0, "attention: scores cannot be scaled by {scale}");
         check_starts("attention", self.starts, self.tokens);
         assert!(self.window != Some(0), "attention: a window of 0 positions");
     }
@@ -264,8 +266,10 @@ pub(crate) fn backward_at(
         let (document, query) = (&documents[part / heads], part % heads);
         let (at, room) = (query * plane + document.start * wide, document.len() * wide);
         // SAFETY: a (head, document) belongs to one part.
-        let shares = [unsafe { dks.range(at, room) }, unsafe { dvs.range(at, room) }];
-        head(document, query, shares);
+        let dkeys = unsafe { dks.range(at, room) };
+        // SAFETY: as above.
+        let dvalues = unsafe { dvs.range(at, room) };
+        head(document, query, [dkeys, dvalues]);
     });
     pool::run(documents.len() * kv_heads, &|part| {
         let (document, kv_head) = (&documents[part / kv_heads], part % kv_heads);

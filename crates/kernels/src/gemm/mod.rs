@@ -133,7 +133,7 @@ thread_local! {
     /// Packed A, kept between calls.
     static PACKED_A: Cell<Lines> = const { Cell::new(Lines::new()) };
     /// All of B packed, kept between calls.
-    static ALL_OF_B: Cell<Prepared> = Cell::default();
+    static ALL_OF_B: Cell<Lines> = const { Cell::new(Lines::new()) };
 }
 
 /// [`gemm`] at a level, with strides: row r of C begins at `c[r · stride]`.
@@ -165,7 +165,7 @@ pub(crate) fn multiply(
     let threads = pool::threads();
     if m >= 4 * LANES * threads && 2 * m >= n && layout.depth(k) * n.next_multiple_of(LANES) <= PACKED {
         let mut all = ALL_OF_B.take();
-        all.prepare(level, right, shape, precision);
+        run.pack_right(&mut all);
         run.rows_with(&all);
         return ALL_OF_B.set(all);
     }
@@ -177,35 +177,6 @@ pub(crate) fn multiply(
         run.columns(&packed);
     }
     PACKED_A.set(packed);
-}
-
-/// All of B, packed.
-#[derive(Debug, Default)]
-struct Prepared {
-    values: Lines,
-    n: usize,
-    k: usize,
-    layout: Option<Layout>,
-}
-
-impl Prepared {
-    /// Packs k × n of B.
-    fn prepare(&mut self, level: Level, right: &Right, shape: Shape, precision: Precision) {
-        let Shape { n, k, .. } = shape;
-        let layout = Layout::of(level, precision);
-        let (size, group) = (layout.depth(k), tile::PANELS * tile_width(level));
-        let (room, groups) = (size * n.next_multiple_of(LANES), n.div_ceil(group));
-        (self.n, self.k, self.layout) = (n, k, Some(layout));
-        let to = Outputs::new(self.values.room(room));
-        let parts = (n * k / PART * 16).clamp(1, 4 * pool::threads()).min(groups);
-        pool::run(parts, &|part| {
-            let groups = groups * part / parts..groups * (part + 1) / parts;
-            let (begin, end) = (groups.start * group, (groups.end * group).min(n.next_multiple_of(LANES)));
-            // SAFETY: parts are disjoint ranges of groups of columns.
-            let to = unsafe { to.range(size * begin, size * (end - begin)) };
-            enter(level, layout, tile::PackRight { shape, layout, right, groups, to });
-        });
-    }
 }
 
 /// One chunk of rows of a product.
@@ -251,8 +222,25 @@ impl Run<'_> {
         });
     }
 
+    /// All of B, packed.
+    fn pack_right(&self, packed: &mut Lines) {
+        let Run { level, shape, layout, right, .. } = *self;
+        let Shape { n, k, .. } = shape;
+        let (size, group) = (layout.depth(k), tile::PANELS * tile_width(level));
+        let (room, groups) = (size * n.next_multiple_of(LANES), n.div_ceil(group));
+        let to = Outputs::new(packed.room(room));
+        let parts = (n * k / PART * 16).clamp(1, 4 * pool::threads()).min(groups);
+        pool::run(parts, &|part| {
+            let groups = groups * part / parts..groups * (part + 1) / parts;
+            let (begin, end) = (groups.start * group, (groups.end * group).min(n.next_multiple_of(LANES)));
+            // SAFETY: parts are disjoint ranges of groups of columns.
+            let to = unsafe { to.range(size * begin, size * (end - begin)) };
+            enter(level, layout, tile::PackRight { shape, layout, right, groups, to });
+        });
+    }
+
     /// Shares the rows out; every part packs its own of A.
-    fn rows_with(&self, all: &Prepared) {
+    fn rows_with(&self, all: &[f32]) {
         let Shape { m, n, k } = self.shape;
         let size = self.layout.depth(k) * LANES;
         let tall = m.div_ceil(LANES);

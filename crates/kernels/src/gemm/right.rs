@@ -66,11 +66,11 @@ impl<'a> Right<'a> {
             Right::Dense { values, stride, transposed: false } => {
                 pack::rows_along(simd, layout, values, stride, columns.clone(), inner, place, to);
             }
-            Right::Dense { values, stride, transposed } => {
+            Right::Dense { values, stride, transposed: true } => {
                 for column in columns.clone().step_by(LANES) {
                     let (at, step) = place(column);
                     let count = LANES.min(columns.end - column);
-                    let from = Strided::new(values, stride, !transposed, column, count);
+                    let from = Strided::new(values, stride, false, column, count);
                     vector(simd, layout, from, inner.clone(), &mut to[at..], step);
                 }
             }

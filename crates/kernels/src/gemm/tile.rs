@@ -2,7 +2,7 @@
 
 use super::pack::Layout;
 use super::right::panel as panel_of;
-use super::{INNER, Prepared, Right, Run, Shape};
+use super::{INNER, Right, Run, Shape};
 use crate::memory::Lines;
 use crate::simd::{Kernel, LANES, Simd, padded, part, store_padded};
 use std::cell::Cell;
@@ -28,7 +28,7 @@ pub(super) struct Part<'a> {
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
     /// All of B; otherwise the part packs its own columns.
-    pub(super) right: Option<&'a Prepared>,
+    pub(super) right: Option<&'a [f32]>,
 }
 
 /// Columns whose panels are packed together, at a level.
@@ -96,29 +96,24 @@ impl Kernel for Part<'_> {
         let size = layout.depth(k) * LANES;
         for first in columns.clone().step_by(group::<S>()) {
             let columns = first..(first + group::<S>()).min(columns.end);
-            // Panels are those of all columns that were packed, of which the last may not be wanted.
-            let packed_to = (first + group::<S>()).min(shared.map_or(columns.end, |all| all.n));
-            let all = (packed_to - first).div_ceil(LANES);
+            let all = columns.len().div_ceil(LANES);
             for start in (0..k).step_by(block) {
                 let inner = start..(start + block).min(k);
                 let depth = layout.depth(inner.len());
-                let (right, deep) = match shared {
-                    Some(Prepared { values, k, .. }) => {
-                        let deep = layout.depth(block.min(k - start));
-                        (&values[place(layout, *k, first, all * LANES, start)..], deep)
-                    }
+                let right = match shared {
+                    Some(values) => &values[place(layout, k, first, all * LANES, start)..],
                     None => {
                         run.right.pack(simd, layout, columns.clone(), inner, S::COLUMNS, &mut own);
-                        (&own[..], depth)
+                        &own[..]
                     }
                 };
                 let add = run.accumulate || start > 0;
                 for top in rows.clone().step_by(ROWS) {
                     let bottom = (top + ROWS).min(rows.end);
                     let mut vector = 0;
-                    while vector < all && columns.start + vector * LANES < columns.end {
+                    while vector < all {
                         let (_, width) = panel_of(all, vector, S::COLUMNS);
-                        let b = &right[vector * LANES * deep..][..depth * width * LANES];
+                        let b = &right[vector * LANES * depth..][..depth * width * LANES];
                         let column = columns.start + vector * LANES;
                         let columns = (columns.end - column).min(width * LANES);
                         vector += width;

@@ -11,10 +11,13 @@ use super::{scale, square_sum};
 /// chosen so that all end within 0.3 of 1. One, two, three, … steps reach down to 0.16, 0.043, 0.011, … of the norm;
 /// the fixed quintic of Jordan et al. (2024) takes five to reach a hundredth. Quintics for still smaller values would
 /// press some of the largest below what bf16 tells from 0.
-const QUINTICS: [[f32; 3]; 3] =
-    [[2.732_955, -2.035_483, 0.459_102], [3.684_092, -2.756_205, 0.540_445], [4.102_202, -3.052_535, 0.574_202]];
+const QUINTICS: [[f32; 3]; 3] = [
+    [2.732_955, -2.035_483, 0.459_102],
+    [3.684_092, -2.756_205, 0.540_445],
+    [4.102_202, -3.052_535, 0.574_202],
+];
 
-/// The Frobenius norm to begin with: the largest singular value for which every step was chosen.
+/// The Frobenius norm to begin with: the largest that every step bears.
 const NORM: f64 = 1.72;
 
 /// The coefficients of the steps, in order.

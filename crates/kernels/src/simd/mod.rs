@@ -133,8 +133,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
         self.zero_below(self.scale2(p, n), x, -87.3)
     }
 
-    /// 2^x for x below 127: the Taylor polynomial of degree 6 around the nearest integer, 2e-7 relative; 0 under
-    /// −126; NaN stays NaN.
+    /// 2^x for finite x below 127: the Taylor polynomial of degree 6 around the nearest integer, 2e-7 relative; under
+    /// −126 it is 0 or subnormal. NaN stays NaN.
     #[inline(always)]
     fn exp2(self, x: Self::V) -> Self::V {
         // Of two operands the second is taken when either is NaN.

@@ -73,7 +73,7 @@ struct Seen {
 }
 
 impl Backward<'_> {
-    /// Keys as right factors' partners \[channels by sixteen\]\[key\]\[16\], and values by rows.
+    /// Keys as turned left factors \[channels by sixteen\]\[key\]\[16\]; values by rows where products are in pairs.
     #[inline(always)]
     fn pack_memory<S: Simd>(&self, simd: S, space: &mut Space) {
         let (dim, length) = (self.head.shape.head_dim, self.head.document.len());

@@ -1,7 +1,7 @@
 //! The output of some queries of a document, tile by tile of keys: what came before is rescaled when a larger score
 //! appears (Milakov & Gimelshein 2018; Dao et al. 2022).
 
-use super::group::{Group, KEYS, Piece, UNSEEN};
+use super::group::{Group, KEYS, NONE_YET, Piece, UNSEEN};
 use super::head::{Head, scatter};
 use super::tile::{self, Row, VECTORS, WIDTH, from_vector, product, rows_mut};
 use super::{SPACE, Space};
@@ -43,7 +43,11 @@ impl Kernel for Forward<'_> {
             .map(|group| {
                 (
                     group,
-                    Running { tops: [[UNSEEN; LANES]; VECTORS], sums: [[0.0; LANES]; VECTORS], begun: false },
+                    Running {
+                        tops: [[NONE_YET; LANES]; VECTORS],
+                        sums: [[0.0; LANES]; VECTORS],
+                        begun: false,
+                    },
                 )
             })
             .collect();
@@ -51,9 +55,7 @@ impl Kernel for Forward<'_> {
         space.queries_turned.room(running.len() * turned);
         space.rows_turned.room(running.len() * sums);
         space.scores.room(WIDTH * WIDTH);
-        let mut to = space.queries_turned.chunks_exact_mut(turned.max(1));
-        for (group, _) in &running {
-            let Some(to) = to.next() else { break };
+        for ((group, _), to) in running.iter().zip(space.queries_turned.chunks_exact_mut(turned)) {
             for v in group.from..VECTORS {
                 let (from, stride) = (&head.queries[head.at(group, v, 0)..], shape.heads * dim);
                 let from = Strided::new(from, stride, false, 0, group.count(v));

@@ -11,6 +11,10 @@ pub(super) const KEYS: usize = WIDTH;
 /// What a score becomes where a query may not look: far below every other, and finite, so that differences are numbers.
 pub(super) const UNSEEN: f32 = -1e30;
 
+/// The largest score so far, before any is known: below every score, and above what a scale makes of [`UNSEEN`], so
+/// that keys which are not seen get no weight even where there is no other yet.
+pub(super) const NONE_YET: f32 = -1e20;
+
 /// At most [`WIDTH`] neighboring queries of a document, one per lane. They fill the last vectors of a row, so that those
 /// which see a key are the last ones too.
 #[derive(Debug, Clone)]
@@ -92,7 +96,7 @@ impl Group {
             }
             let Some(window) = shape.window else { continue };
             // The first query that is too far away.
-            let end = keys.start + piece.first + i + window;
+            let end = window.saturating_add(keys.start + piece.first + i);
             for (vector, scores) in row.iter_mut().enumerate().skip(piece.from) {
                 let seen = end.saturating_sub(self.position(vector)).min(LANES);
                 bound(simd, scores, &UNTIL[LANES - seen..]);

@@ -24,7 +24,7 @@ impl<'a> Head<'a> {
         let Documents { heads, kv_heads, head_dim, .. } = *self.shape;
         let stride = kv_heads * head_dim;
         let at = self.document.start * stride + self.head / (heads / kv_heads) * head_dim;
-        (values.get(at..).unwrap_or_default(), stride)
+        (&values[at..], stride)
     }
 
     /// Where this head's row of a query lies.
@@ -44,7 +44,7 @@ impl<'a> Head<'a> {
     pub(super) fn gather_keys(&self, end: usize, to: &mut Lines) {
         let dim = self.shape.head_dim;
         let (keys, stride) = self.memory(self.keys);
-        for (key, to) in to.room(end * dim).chunks_exact_mut(dim.max(1)).take(end).enumerate() {
+        for (key, to) in to.room(end * dim).chunks_exact_mut(dim).take(end).enumerate() {
             to.copy_from_slice(&keys[key * stride..][..dim]);
         }
     }
