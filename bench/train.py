@@ -20,7 +20,7 @@ import tempfile
 GEWU = "target/release/gewu"
 STEPS = {"tiny": 60, "gpt-5m": 15, "gpt-30m": 4, "lora": 2, "full": 2}
 OTHERS = ["fp32", "bf16", "fp32compile", "bf16compile"]
-SEEDS = {"tiny": 8, "gpt-5m": 4, "full": 1}
+SEEDS = {"tiny": 8, "gpt-5m": 8}
 MODES = {"lora": ["fp32", "bf16", "autocast"], "full": ["fp32", "bf16", "autocast"]}
 PROCESSOR = open("/proc/cpuinfo").read()
 HAS_BF16 = "avx512_bf16" in PROCESSOR or "amx_bf16" in PROCESSOR
@@ -68,22 +68,14 @@ def seeded(script, seed):
 
 
 def losses(python, script, config):
-    """Losses of the last of 100 steps (`full`: 20, with recomputation), each side from its own weights and stream."""
-    ours_steps, theirs_steps = (17, 18) if config in MODES else (97, 97)
-    script = "bench/torch_smollm2.py" if config in MODES else script
-    extra = ["--recompute"] if config in MODES else []
+    """Losses of the last of 100 steps, each side from its own weights and stream."""
     own, theirs = [], []
     for seed in range(SEEDS[config]):
-        theirs.append(run([python, seeded(script, seed), config, "fp32", str(theirs_steps)]))
-        own.append(ours(config, ours_steps, "--seed", str(seed), *extra))
-    values = [[each["loss"] for each in side] for side in (theirs, own)]
-    means = [statistics.mean(side) for side in values]
-    ranges = [f"{mean:.3f} ({min(side):.3f}–{max(side):.3f})" for mean, side in zip(means, values)]
-    memory = ""
-    if config in MODES:
-        rss = [side[0]["rss_bytes"] / 1e9 for side in (own, theirs)]
-        memory = f"{rss[0]:.2f} / {rss[1]:.2f} GB"
-    return f"| {config} | {len(own)} | {ranges[0]} | {ranges[1]} | {(means[1] / means[0] - 1) * 100:+.1f} % | {memory} |"
+        theirs.append(peer(python, seeded(script, seed), config, "fp32", 97)["loss"])
+        own.append(ours(config, 97, "--seed", str(seed))["loss"])
+    means = [statistics.mean(side) for side in (theirs, own)]
+    ranges = [f"{mean:.3f} ({min(side):.3f}–{max(side):.3f})" for mean, side in zip(means, (theirs, own))]
+    return f"| {config} | {len(own)} | {ranges[0]} | {ranges[1]} | {(means[1] / means[0] - 1) * 100:+.1f} % |"
 
 
 def main(python, script, rounds, configs):
@@ -92,7 +84,7 @@ def main(python, script, rounds, configs):
     for config in configs:
         rows.append(compare(python, script, rounds, config))
         print(rows[-1], flush=True)
-    after = ["| configuration | seeds | PyTorch fp32 | Gewu | | memory, Gewu / PyTorch |", "|---|---|---|---|---|---|"]
+    after = ["| configuration | seeds | PyTorch fp32 | Gewu | |", "|---|---|---|---|---|"]
     after += [losses(python, script, config) for config in configs if config in SEEDS]
     print("\n".join(after))
     processor = next(line.split(":")[1].strip() for line in PROCESSOR.splitlines() if line.startswith("model name"))
@@ -102,7 +94,7 @@ def main(python, script, rounds, configs):
 
 {chr(10).join(rows)}
 
-Loss of the last of 100 steps (`full`: of 20, Gewu with `--recompute`), each side from its own random weights and tokens, means and ranges over seeds:
+Loss of the last of 100 steps, each side from its own random weights and tokens, means and ranges over seeds:
 
 {chr(10).join(after)}
 
