@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 PROGRAM = "target/release/examples/text_loss"
-RATES = {"adamw": [1e-3, 2e-3, 4e-3], "muon": [2e-3, 4e-3]}
+RATES = {"adamw": [2.5e-4, 5e-4, 1e-3, 2e-3], "muon": [2e-3, 4e-3]}
 SEEDS = [0, 1, 2]
 ROUNDS = 5
 
@@ -84,5 +84,5 @@ def main(text, folder, steps):
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 5):
         sys.exit(__doc__)
-    counts = [int(count) for count in sys.argv[3:]] or [2000, 1200]
+    counts = [int(count) for count in sys.argv[3:]] or [2000, 1000]
     main(sys.argv[1], sys.argv[2], dict(zip(RATES, counts)))
