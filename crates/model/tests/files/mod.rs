@@ -200,7 +200,8 @@ fn damaged(original: &[u8], name: &str, folder: &Path, cut: Option<usize>, flips
     fs::write(folder.join(name), &bytes).unwrap();
     let target = if name.ends_with(".gguf") { folder.join(name) } else { folder.to_path_buf() };
     let read = read_all(&target);
-    if bytes.len() < whole {
+    // A flipped count may say that there is less to read than the cut left.
+    if bytes.len() < whole && flips.is_empty() {
         assert!(read.is_err(), "a file cut to {} of {whole} bytes was accepted", bytes.len());
     }
 }
