@@ -75,7 +75,8 @@ pub(crate) trait Attention: Backend {
 
 /// Gradients, per back end. The two parts serve instruments; only the fused form has kernels.
 pub(crate) trait AttentionGradient: Attention {
-    /// The output, and what the gradient needs besides it and the inputs: nothing where it computes the pattern again.
+    /// The output, and what the gradient needs besides the inputs: the output again and two numbers of each softmax, or
+    /// nothing where it computes the pattern again.
     fn attention_kept(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -83,21 +84,20 @@ pub(crate) trait AttentionGradient: Attention {
         heads: Heads,
         documents: &Documents,
         activation: Activation,
-    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
+    ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 2]>) {
         (<Self as Attention>::attention(q, k, v, heads, documents, activation), None)
     }
 
-    /// Of queries, keys and values, given the output, what was kept and the output's gradient.
+    /// Of queries, keys and values, given what was kept and the output's gradient.
     fn attention_gradient(
-        inputs: [FloatTensor<Self>; 3],
-        y: FloatTensor<Self>,
-        kept: Option<FloatTensor<Self>>,
+        [q, k, v]: [FloatTensor<Self>; 3],
+        kept: Option<[FloatTensor<Self>; 2]>,
         dy: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
         activation: Activation,
     ) -> [FloatTensor<Self>; 3] {
-        let (_, [q, k, v]) = ((y, kept, activation), inputs);
+        let _ = (kept, activation);
         composed_gradient::<Self>(q, k, v, dy, heads, documents)
     }
 }
@@ -113,10 +113,10 @@ impl<B: AttentionGradient, C: CheckpointStrategy> Attention for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let ((q, q_node), (k, k_node), (v, v_node)) = (q.into_parts(), k.into_parts(), v.into_parts());
         let (y, kept) = B::attention_kept(q.clone(), k.clone(), v.clone(), heads, documents, activation);
-        let state = ([q, k, v], y.clone(), kept, heads, documents.clone(), activation);
+        let state = ([q, k, v], kept, heads, documents.clone(), activation);
         let parents = [q_node, k_node, v_node];
-        node::<B, C, _, 3>(parents, state, y, |(inputs, y, kept, heads, documents, activation), dy, _| {
-            B::attention_gradient(inputs, y, kept, dy, heads, &documents, activation).map(Some)
+        node::<B, C, _, 3>(parents, state, y, |(inputs, kept, heads, documents, activation), dy, _| {
+            B::attention_gradient(inputs, kept, dy, heads, &documents, activation).map(Some)
         })
     }
 
@@ -159,7 +159,8 @@ impl Attention for Flex {
         let [q, k, v] = [q, k, v].map(flex::contiguous);
         // In bf16, as it is trained; in f32, bit for bit as from a cache.
         if activation == Activation::Bf16 {
-            return tiled([&q, &k, &v], heads, documents, activation).0;
+            let [y, _] = tiled([&q, &k, &v], heads, documents, activation);
+            return y;
         }
         let mut y = unwritten(flex::values(&q).len());
         for range in documents.ranges() {
@@ -218,20 +219,19 @@ impl AttentionGradient for Flex {
         heads: Heads,
         documents: &Documents,
         activation: Activation,
-    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
+    ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 2]>) {
         if flex::composed() || activation != Activation::Bf16 {
             return (<Self as Attention>::attention(q, k, v, heads, documents, activation), None);
         }
         let _timer = timing::of("attention");
         let [q, k, v] = [q, k, v].map(flex::contiguous);
-        let (y, kept) = tiled([&q, &k, &v], heads, documents, activation);
-        (y, Some(kept))
+        let kept = tiled([&q, &k, &v], heads, documents, activation);
+        (kept[0].clone(), Some(kept))
     }
 
     fn attention_gradient(
         [q, k, v]: [FloatTensor<Self>; 3],
-        y: FloatTensor<Self>,
-        kept: Option<FloatTensor<Self>>,
+        kept: Option<[FloatTensor<Self>; 2]>,
         dy: FloatTensor<Self>,
         heads: Heads,
         documents: &Documents,
@@ -243,10 +243,7 @@ impl AttentionGradient for Flex {
         }
         let [q, k, v, dy] = [q, k, v, dy].map(flex::contiguous);
         // The kernel for a cache keeps nothing, and its output may differ in the last bits.
-        let (y, kept) = match kept {
-            Some(kept) => (y, kept),
-            None => tiled([&q, &k, &v], heads, documents, activation),
-        };
+        let [y, kept] = kept.unwrap_or_else(|| tiled([&q, &k, &v], heads, documents, activation));
         let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| unwritten(flex::values(x).len()));
         let shape = packed(documents, heads, activation);
         let [queries, keys, values, out, kept, dy] = [&q, &k, &v, &y, &kept, &dy].map(flex::values);
@@ -263,13 +260,13 @@ fn tiled(
     heads: Heads,
     documents: &Documents,
     activation: Activation,
-) -> (CpuTensor, CpuTensor) {
+) -> [CpuTensor; 2] {
     let shape = packed(documents, heads, activation);
     let len = kernel::documents::rescaling_len(&shape);
     let (mut y, mut kept) = (unwritten(flex::values(q).len()), unwritten(len));
     let [queries, keys, values] = [q, k, v].map(flex::values);
     kernel::documents::forward(&shape, queries, keys, values, &mut y, &mut kept);
-    (flex::tensor(y, q.shape()), flex::tensor(kept, [len]))
+    [flex::tensor(y, q.shape()), flex::tensor(kept, [len])]
 }
 
 fn packed(documents: &Documents, heads: Heads, activation: Activation) -> kernel::documents::Documents<'_> {

@@ -69,7 +69,9 @@ impl<'a> Documents<'a> {
         }
     }
 
-    fn check(&self) {
+    /// Panics unless the rules make sense and the lengths fit them.
+    #[track_caller]
+    fn check(&self, [queries, out]: [&[f32]; 2], [keys, values]: [&[f32]; 2], rescaling: &[f32]) {
         let Documents { heads, kv_heads, head_dim, scale, .. } = *self;
         assert!(
             kv_heads > 0 && heads.is_multiple_of(kv_heads),
@@ -79,6 +81,11 @@ impl<'a> Documents<'a> {
         assert!(scale > 0.0, "attention: scores cannot be scaled by {scale}");
         check_starts("attention", self.starts, self.tokens);
         assert!(self.window != Some(0), "attention: a window of 0 positions");
+        expect_len("attention queries", queries.len(), self.query_len());
+        expect_len("attention keys", keys.len(), self.key_len());
+        expect_len("attention values", values.len(), self.key_len());
+        expect_len("attention output", out.len(), self.query_len());
+        expect_len("attention rescaling", rescaling.len(), rescaling_len(self));
     }
 
     fn query_len(&self) -> usize {
@@ -146,12 +153,7 @@ pub(crate) fn forward_at(
     out: &mut [f32],
     rescaling: &mut [f32],
 ) {
-    shape.check();
-    expect_len("attention queries", queries.len(), shape.query_len());
-    expect_len("attention keys", keys.len(), shape.key_len());
-    expect_len("attention values", values.len(), shape.key_len());
-    expect_len("attention output", out.len(), shape.query_len());
-    expect_len("attention rescaling", rescaling.len(), rescaling_len(shape));
+    shape.check([queries, out], [keys, values], rescaling);
     let chunks = chunks(shape);
     let layout = Layout::of(level, shape.precision);
     let (out, rescaling) = (Outputs::new(out), Outputs::new(rescaling));
@@ -211,12 +213,7 @@ pub(crate) fn backward_at(
     dkeys: &mut [f32],
     dvalues: &mut [f32],
 ) {
-    shape.check();
-    expect_len("attention queries", queries.len(), shape.query_len());
-    expect_len("attention keys", keys.len(), shape.key_len());
-    expect_len("attention values", values.len(), shape.key_len());
-    expect_len("attention output", out.len(), shape.query_len());
-    expect_len("attention rescaling", rescaling.len(), rescaling_len(shape));
+    shape.check([queries, out], [keys, values], rescaling);
     expect_len("attention output gradient", dy.len(), shape.query_len());
     expect_len("attention query gradient", dqueries.len(), shape.query_len());
     expect_len("attention key gradient", dkeys.len(), shape.key_len());

@@ -73,18 +73,12 @@ struct Seen {
 }
 
 impl Backward<'_> {
-    /// Keys as turned left factors \[channels by sixteen\]\[key\]\[16\]; values by rows where products are in pairs.
+    /// Keys by rows and by channels; values by rows where products are in pairs.
     #[inline(always)]
     fn pack_memory<S: Simd>(&self, simd: S, space: &mut Space) {
         let (dim, length) = (self.head.shape.head_dim, self.head.document.len());
-        let depth = self.layout.depth(length);
         self.head.gather_keys(length, &mut space.key_rows);
-        space.keys.room(dim.next_multiple_of(LANES) * depth);
-        let (keys, stride) = self.head.memory(self.head.keys);
-        for channel in (0..dim).step_by(LANES) {
-            let from = Strided::new(keys, stride, true, channel, LANES.min(dim - channel));
-            pack::vector(simd, self.layout, from, 0..length, &mut space.keys[channel * depth..], LANES);
-        }
+        self.head.by_channels(simd, self.layout, self.head.keys, length, &mut space.keys);
         if S::PAIRS {
             let pairs = self.layout.depth(dim);
             let (values, stride) = self.head.memory(self.head.values);

@@ -33,11 +33,12 @@ impl Kernel for Forward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Forward { head, chunk, out, rescaling, .. } = &self;
+        let Forward { head, layout, chunk, out, rescaling } = &self;
         let (shape, dim) = (head.shape, head.shape.head_dim);
         let wide = dim.next_multiple_of(LANES);
         let mut space = SPACE.take();
-        self.pack_memory(simd, &mut space);
+        head.gather_keys(chunk.end, &mut space.key_rows);
+        head.by_channels(simd, *layout, head.values, chunk.end, &mut space.values);
         let groups = Group::all(chunk.clone());
         let mut running: Vec<(Group, Running)> = groups
             .map(|group| {
@@ -85,20 +86,6 @@ impl Kernel for Forward<'_> {
 }
 
 impl Forward<'_> {
-    /// Keys by rows, values \[channels by sixteen\]\[key\]\[16\].
-    #[inline(always)]
-    fn pack_memory<S: Simd>(&self, simd: S, space: &mut Space) {
-        let (dim, depth) = (self.head.shape.head_dim, self.layout.depth(self.chunk.end));
-        self.head.gather_keys(self.chunk.end, &mut space.key_rows);
-        space.values.room(dim.next_multiple_of(LANES) * depth);
-        let (values, stride) = self.head.memory(self.head.values);
-        for channel in (0..dim).step_by(LANES) {
-            let from = Strided::new(values, stride, true, channel, LANES.min(dim - channel));
-            let to = &mut space.values[channel * depth..];
-            pack::vector(simd, self.layout, from, 0..self.chunk.end, to, LANES);
-        }
-    }
-
     /// One tile of keys for the group `i`.
     #[inline(always)]
     fn tile<S: Simd>(

@@ -37,7 +37,7 @@ pub(super) struct Piece {
 
 impl Group {
     /// The groups of some queries of a document, which begin at a multiple of [`WIDTH`].
-    pub(super) fn all(queries: Range<usize>) -> impl DoubleEndedIterator<Item = Group> {
+    pub(super) fn all(queries: Range<usize>) -> impl Iterator<Item = Group> {
         queries.clone().step_by(WIDTH).map(move |start| {
             let queries = start..(start + WIDTH).min(queries.end);
             let from = VECTORS - queries.len().div_ceil(LANES);

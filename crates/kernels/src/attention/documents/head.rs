@@ -3,6 +3,7 @@
 use super::Documents;
 use super::group::{Group, UNSEEN};
 use super::tile::{self, Row, VECTORS, WIDTH, product, rows_mut};
+use crate::gemm::pack::{self, Layout, Strided};
 use crate::memory::Lines;
 use crate::pool::Outputs;
 use crate::simd::{LANES, Simd, padded, store_padded};
@@ -46,6 +47,25 @@ impl<'a> Head<'a> {
         let (keys, stride) = self.memory(self.keys);
         for (key, to) in to.room(end * dim).chunks_exact_mut(dim).take(end).enumerate() {
             to.copy_from_slice(&keys[key * stride..][..dim]);
+        }
+    }
+
+    /// The document's keys or values until `end` as turned left factors: \[channels by sixteen\]\[key\]\[16\].
+    #[inline(always)]
+    pub(super) fn by_channels<S: Simd>(
+        &self,
+        simd: S,
+        layout: Layout,
+        values: &'a [f32],
+        end: usize,
+        to: &mut Lines,
+    ) {
+        let (dim, depth) = (self.shape.head_dim, layout.depth(end));
+        let (values, stride) = self.memory(values);
+        let to = to.room(dim.next_multiple_of(LANES) * depth);
+        for channel in (0..dim).step_by(LANES) {
+            let from = Strided::new(values, stride, true, channel, LANES.min(dim - channel));
+            pack::vector(simd, layout, from, 0..end, &mut to[channel * depth..], LANES);
         }
     }
 
