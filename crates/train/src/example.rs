@@ -31,6 +31,18 @@ impl Example {
         tokens.extend(tokenizer.vocabulary().eos);
         Self::whole(tokens)
     }
+
+    /// A hash of what all of them hold, in order.
+    pub(crate) fn hash(examples: &[Self]) -> String {
+        let mut bytes = Vec::new();
+        for example in examples {
+            for number in [example.tokens.len(), example.scored.start, example.scored.end] {
+                bytes.extend((number as u64).to_le_bytes());
+            }
+            bytes.extend(example.tokens.iter().flat_map(|token| token.to_le_bytes()));
+        }
+        ledger::hash_bytes(bytes)
+    }
 }
 
 /// A conversation whose last message is the assistant's: the model learns that answer and the marker that ends

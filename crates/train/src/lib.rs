@@ -2,6 +2,7 @@
 //!
 //! - [`Example`]: tokens and which of them count; [`chat_example`] learns an answer, [`Example::text`] a text.
 //! - [`vocabulary`]: tokenizers made here, of bytes, characters or byte pairs.
+//! - [`Source`]: examples at hand, or [`Documents`] tokenized while steps compute.
 //! - [`packing`]: whole examples packed into runs, in an order the seed decides.
 //! - [`Learner`]: parameters and an optimizer (one of [`METHODS`]); [`Learner::step`] takes any loss, [`fit()`] takes examples and
 //!   [`FitOptions`] and continues exactly after an interruption.
@@ -21,6 +22,7 @@ mod optimizer;
 pub mod packing;
 pub mod plan;
 mod schedule;
+mod source;
 pub mod speed;
 pub mod study;
 pub mod vocabulary;
@@ -34,3 +36,4 @@ pub use fit::{
 pub use learner::{Learner, Snapshot, StepReport};
 pub use optimizer::{About, Group, METHODS, Method, OptimizerConfig, decays, is_hidden_matrix};
 pub use schedule::{Schedule, Shape};
+pub use source::{Documents, Source};

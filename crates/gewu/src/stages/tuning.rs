@@ -4,7 +4,7 @@ use anyhow::Result;
 use ledger::Stage;
 use model::{Activation, Checkpoint, LowRank, Parameters, Train};
 use serde_json::{Value, json};
-use train::{Anchor, Example, Learner, Summary};
+use train::{Anchor, Example, Learner, Source, Summary};
 
 use crate::progress;
 use crate::recipe::Tuning;
@@ -44,9 +44,9 @@ impl Tuned {
 }
 
 /// Trains on `examples`, while the texts of `general` keep their log-probabilities.
-pub(super) fn tune(
+pub(super) fn tune<'a>(
     checkpoint: &Checkpoint,
-    examples: &[Example],
+    examples: impl Into<Source<'a>>,
     held_out: &[Example],
     general: &[Example],
     settings: &Tuning,

@@ -1,11 +1,11 @@
-//! The runs of the following steps, shuffled and packed on a thread of their own while a step computes.
+//! The runs of the following steps, tokenized, shuffled and packed on a thread of their own while a step computes.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use super::Batch;
+use crate::Error;
 use crate::packing::{Packing, Position};
-use crate::{Error, Example};
 
 /// Steps that wait ready.
 const AHEAD: usize = 2;
@@ -16,21 +16,35 @@ pub(super) struct Supply {
     pub(super) runs: Vec<Batch>,
     /// Where the data stand after it: what a state that is saved after this step has to hold, however far the feed is.
     pub(super) position: Position,
+    /// How many times the examples were used after it.
+    pub(super) epochs: f64,
+    /// Steps in all.
+    pub(super) steps: usize,
+}
+
+/// How many steps there will be.
+#[derive(Clone, Copy)]
+pub(super) enum Steps {
+    /// Known from the beginning.
+    Known(usize),
+    /// As many as so many epochs hold: the number is estimated until the last block is read.
+    Epochs(usize),
 }
 
 /// The supplies of all following steps, in order.
 pub(super) struct Feed(Receiver<Supply>);
 
 impl Feed {
-    /// Begins where `packing` stands. The thread ends when the feed is dropped.
+    /// Begins where `packing` stands, after `done` steps. The thread ends when the feed is dropped.
     pub(super) fn start<'scope, 'env: 'scope>(
         scope: &'scope Scope<'scope, 'env>,
-        examples: &'env [Example],
-        packing: Packing,
+        packing: Packing<'env>,
         micro_batches: usize,
+        done: usize,
+        steps: Steps,
     ) -> Self {
         let (sender, receiver) = sync_channel(AHEAD);
-        scope.spawn(move || supply(examples, packing, micro_batches, &sender));
+        scope.spawn(move || supply(packing, micro_batches, done, steps, &sender));
         Self(receiver)
     }
 
@@ -40,12 +54,22 @@ impl Feed {
     }
 }
 
-fn supply(examples: &[Example], mut packing: Packing, micro_batches: usize, sender: &SyncSender<Supply>) {
+fn supply(
+    mut packing: Packing<'_>,
+    micro_batches: usize,
+    mut done: usize,
+    steps: Steps,
+    sender: &SyncSender<Supply>,
+) {
     loop {
-        let run =
-            |packing: &mut Packing| Batch::new(packing.next_run().into_iter().map(|index| &examples[index]));
-        let runs = (0..micro_batches).map(|_| run(&mut packing)).collect();
-        if sender.send(Supply { runs, position: packing.position() }).is_err() {
+        let runs = (0..micro_batches).map(|_| Batch::new(&packing.next_run())).collect();
+        done += 1;
+        let steps = match steps {
+            Steps::Known(steps) => steps,
+            Steps::Epochs(epochs) => done + packing.runs_left(epochs as u64).div_ceil(micro_batches),
+        };
+        let (position, epochs) = (packing.position(), packing.epochs());
+        if sender.send(Supply { runs, position, epochs, steps }).is_err() {
             return;
         }
     }

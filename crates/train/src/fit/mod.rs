@@ -17,10 +17,10 @@ pub use batch::{Batch, Sequence, next_tokens};
 pub use summary::Summary;
 
 use anchor::Held;
-use feed::{Feed, Supply};
+use feed::{Feed, Steps, Supply};
 
 use crate::packing::{Packing, Position, windows};
-use crate::{Error, Example, Learner, Schedule};
+use crate::{Error, Example, Learner, Schedule, Source};
 
 /// How long a training goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,15 +123,15 @@ struct Resume {
     summary: Summary,
 }
 
-/// Trains on `examples`. `control` sees every step and ends the training by returning `false`; the state is saved
+/// Trains on `examples`, which may be ready or documents still to tokenize. `control` sees every step and ends the training by returning `false`; the state is saved
 /// then, too. If the checkpoint folder holds a state of this very training, it continues there, and ends with the
 /// same bits as one that was never interrupted.
 ///
 /// # Errors
 /// Options or examples that make no training, a state of another training in the folder, the model's errors.
-pub fn fit(
+pub fn fit<'a>(
     learner: &mut Learner,
-    examples: &[Example],
+    examples: impl Into<Source<'a>>,
     options: &FitOptions,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Summary, Error> {
@@ -142,34 +142,34 @@ pub fn fit(
 ///
 /// # Errors
 /// As [`fit`].
-pub fn fit_anchored(
+pub fn fit_anchored<'a>(
     learner: &mut Learner,
-    examples: &[Example],
+    examples: impl Into<Source<'a>>,
     held_out: &[Example],
     anchor: &Anchor<'_>,
     options: &FitOptions,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Summary, Error> {
-    fit_all(learner, examples, held_out, Some(anchor), options, control)
+    fit_all(learner, &examples.into(), held_out, Some(anchor), options, control)
 }
 
 /// As [`fit`], measuring the loss of `held_out` every `evaluate_every` steps and at the end.
 ///
 /// # Errors
 /// As [`fit`].
-pub fn fit_measured(
+pub fn fit_measured<'a>(
     learner: &mut Learner,
-    examples: &[Example],
+    examples: impl Into<Source<'a>>,
     held_out: &[Example],
     options: &FitOptions,
     control: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Summary, Error> {
-    fit_all(learner, examples, held_out, None, options, control)
+    fit_all(learner, &examples.into(), held_out, None, options, control)
 }
 
 fn fit_all(
     learner: &mut Learner,
-    examples: &[Example],
+    source: &Source<'_>,
     held_out: &[Example],
     anchor: Option<&Anchor<'_>>,
     options: &FitOptions,
@@ -179,7 +179,7 @@ fn fit_all(
     if options.keep_best && held_out.is_empty() {
         return Err(Error::Request("training options: keep_best needs held-out examples".into()));
     }
-    let mut fingerprint = fingerprint(learner, examples, held_out, options)?;
+    let mut fingerprint = fingerprint(learner, source, held_out, options)?;
     if let Some(Anchor { examples, weight, per_step }) = anchor {
         let texts = format!("{:?}", examples.iter().map(|example| &example.tokens).collect::<Vec<_>>());
         fingerprint = short_hash(&[&fingerprint, &texts, &weight.to_string(), &per_step.to_string()]);
@@ -189,7 +189,6 @@ fn fit_all(
     if options.recompute && held.is_some() {
         return Err(Error::Request("training options: recompute does not go with anchored text".into()));
     }
-    let examples = windows(examples, options.run_tokens);
     let mut summary = Summary::default();
     let mut position = Position::default();
     if let Some(folder) = &options.checkpoint
@@ -198,15 +197,17 @@ fn fit_all(
         (position, summary) = resume(folder, extra, &fingerprint)?;
         summary.recovered.extend(learner.recovered().map(str::to_string));
     }
-    let packing = Packing::new(&examples, options.run_tokens, options.seed, position)?;
+    let packing = Packing::new(source, options.run_tokens, options.seed, position)?;
     let steps = options.steps(&packing);
-    summary.finished = summary.steps >= steps;
+    if let Steps::Known(steps) = steps {
+        summary.finished = summary.steps >= steps;
+    }
     thread::scope(|scope| {
-        let feed = Feed::start(scope, &examples, packing, options.micro_batches);
+        let feed = Feed::start(scope, packing, options.micro_batches, summary.steps, steps);
         while !summary.finished {
             let step = summary.steps;
+            let Supply { runs, position, epochs, steps } = feed.next()?;
             let rate = options.rate * options.schedule.share(step, steps);
-            let Supply { runs, position } = feed.next()?;
             let scored: usize = runs.iter().map(Batch::scored).sum();
             // The learner averages over micro-batches; this makes it the mean over tokens, whatever their lengths.
             let parts = options.micro_batches + usize::from(held.is_some());
@@ -229,6 +230,7 @@ fn fit_all(
             summary.finished = summary.steps == steps;
             summary.tokens += runs.iter().map(|run| run.len() as u64).sum::<u64>();
             summary.scored += scored as u64;
+            summary.epochs = epochs;
             summary.skipped += usize::from(report.skipped);
             summary.losses.push(report.loss);
             summary.gradient_norms.push(report.gradient_norm);
@@ -310,13 +312,13 @@ impl FitOptions {
         }
     }
 
-    fn steps(&self, packing: &Packing) -> usize {
+    fn steps(&self, packing: &Packing<'_>) -> Steps {
         match self.extent {
-            Extent::Steps(steps) => steps,
-            Extent::Epochs(epochs) => {
-                let runs: usize = (0..epochs).map(|epoch| packing.runs_in(epoch as u64)).sum();
-                runs.div_ceil(self.micro_batches)
-            }
+            Extent::Steps(steps) => Steps::Known(steps),
+            Extent::Epochs(epochs) => match packing.runs_in(epochs as u64) {
+                Some(runs) => Steps::Known(runs.div_ceil(self.micro_batches)),
+                None => Steps::Epochs(epochs),
+            },
         }
     }
 }
@@ -325,7 +327,7 @@ impl FitOptions {
 /// no part of it.
 fn fingerprint(
     learner: &Learner,
-    examples: &[Example],
+    source: &Source<'_>,
     held_out: &[Example],
     options: &FitOptions,
 ) -> Result<String, Error> {
@@ -333,16 +335,6 @@ fn fingerprint(
     let json = |value: Result<String, serde_json::Error>| value.map_err(|e| Error::Request(e.to_string()));
     let options = json(serde_json::to_string(&options))?;
     let config = json(serde_json::to_string(learner.parameters().config()))?;
-    let text = |examples: &[Example]| {
-        let mut bytes = Vec::new();
-        for example in examples {
-            for number in [example.tokens.len(), example.scored.start, example.scored.end] {
-                bytes.extend((number as u64).to_le_bytes());
-            }
-            bytes.extend(example.tokens.iter().flat_map(|token| token.to_le_bytes()));
-        }
-        ledger::hash_bytes(bytes)
-    };
     let activation = format!("{:?}", learner.activation());
     let parameters = learner.parameters();
     let mut weights = String::new();
@@ -351,7 +343,7 @@ fn fingerprint(
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         weights += &ledger::hash_bytes(bytes);
     }
-    Ok(short_hash(&[&options, &config, &activation, &weights, &text(examples), &text(held_out)]))
+    Ok(short_hash(&[&options, &config, &activation, &weights, &source.identity(), &Example::hash(held_out)]))
 }
 
 fn resume(folder: &Path, extra: serde_json::Value, fingerprint: &str) -> Result<(Position, Summary), Error> {

@@ -13,6 +13,9 @@ pub struct Summary {
     pub tokens: u64,
     /// Tokens that counted.
     pub scored: u64,
+    /// How many times the examples were used.
+    #[serde(default)]
+    pub epochs: f64,
     /// Steps left out because something was not finite or a gradient too large.
     pub skipped: usize,
     /// Loss of every step.

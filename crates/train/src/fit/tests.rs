@@ -8,7 +8,7 @@ use model::config::Layers;
 use model::{Config, Parameters};
 
 use super::*;
-use crate::OptimizerConfig;
+use crate::{Documents, OptimizerConfig};
 
 const VOCABULARY: usize = 24;
 
@@ -417,4 +417,45 @@ fn moving_at_once_continues_exactly() {
     let wrong = FitOptions { micro_batches: 2, ..options(None) };
     let error = fit(&mut parts, &train, &wrong, &mut |_| true).unwrap_err();
     assert!(error.to_string().contains("at_once takes one micro-batch"), "{error}");
+}
+
+#[test]
+fn documents_are_tokenized_on_the_way_and_continue_exactly() {
+    let texts = examples(40, 1);
+    let read = |index: usize| vec![texts[index].clone()];
+    let source = |block| {
+        let sizes = texts.iter().map(|example| example.tokens.len()).collect();
+        Documents { block, ..Documents::new(sizes, &read, "forty".into()) }
+    };
+    let run = |learner: &mut Learner, source: Documents, options: &FitOptions, until: usize| {
+        fit(learner, source, options, &mut |progress| progress.step < until)
+    };
+    let options = |folder: Option<&Path>| FitOptions { extent: Extent::Epochs(3), ..options(folder) };
+    // One block: as if tokenized beforehand.
+    let (mut ready, mut whole) = (learner(1), learner(1));
+    let expected = fit(&mut ready, &texts, &options(None), &mut |_| true).unwrap();
+    assert_eq!(run(&mut whole, source(1 << 20), &options(None), usize::MAX).unwrap(), expected);
+    assert_eq!(bits(&ready), bits(&whole));
+    // Many: the number of steps is estimated on the way, and everything is read three times.
+    let mut whole = learner(1);
+    let expected = run(&mut whole, source(60), &options(None), usize::MAX).unwrap();
+    let scored: usize = texts.iter().map(|example| example.scored.len()).sum();
+    assert!(expected.finished && (3.0..3.3).contains(&expected.epochs), "{}", expected.epochs);
+    assert!((3 * scored..=3 * scored + 80).contains(&(expected.scored as usize)));
+    assert_ne!(bits(&ready), bits(&whole));
+    for until in [1, 6, 13] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = learner(1);
+        assert!(!run(&mut first, source(60), &options(Some(folder.path())), until).unwrap().finished);
+        let mut second = learner(1);
+        let summary = run(&mut second, source(60), &options(Some(folder.path())), usize::MAX).unwrap();
+        assert_eq!((summary, bits(&second)), (expected.clone(), bits(&whole)), "after {until}");
+        let again = run(&mut learner(1), source(60), &options(Some(folder.path())), usize::MAX).unwrap();
+        assert_eq!(again, expected);
+        let other = Documents { identity: "others".into(), ..source(60) };
+        let error = run(&mut learner(1), other, &options(Some(folder.path())), usize::MAX).unwrap_err();
+        assert!(
+            error.to_string().contains("another training") || error.to_string().contains("other examples")
+        );
+    }
 }

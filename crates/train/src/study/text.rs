@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::{self, END_OF_TEXT, Learned, Unit};
 use crate::{
-    Error, Example, Extent, FitOptions, Learner, OptimizerConfig, Progress, Schedule, Shape, evaluate,
-    fit_measured,
+    Documents, Error, Example, Extent, FitOptions, Learner, OptimizerConfig, Progress, Schedule, Shape,
+    evaluate, fit_measured,
 };
 
 /// The model and its training.
@@ -152,11 +152,11 @@ pub fn text(
     let activation = if options.bf16 { Activation::Bf16 } else { Activation::F32 };
     let mut learner = Learner::new(parameters, &OptimizerConfig::default()).with_activation(activation);
     // Windows are as long as the context; a step packs several.
-    let examples = |texts: &[&str]| -> Vec<Example> {
-        let whole: Vec<Example> = texts.iter().map(|text| example(&tokenizer, text)).collect();
-        crate::packing::windows(&whole, options.context)
-    };
-    let (train_examples, held_out_examples) = (examples(&training), examples(&held_out));
+    let examples = |text: &&str| crate::packing::windows(&[example(&tokenizer, text)], options.context);
+    let held_out_examples: Vec<Example> = held_out.iter().flat_map(examples).collect();
+    let read = |index: usize| examples(&training[index]);
+    let sizes = training.iter().map(|text| text.len()).collect();
+    let documents = Documents::new(sizes, &read, ledger::short_hash(&training));
     let held_out_characters = characters(&held_out);
     let bits = |nats: f64| nats / std::f64::consts::LN_2 / held_out_characters.max(1) as f64;
     let held_out_tokens: usize = held_out_examples.iter().map(|example| example.scored.len()).sum();
@@ -172,9 +172,8 @@ pub fn text(
         checkpoint_every: (options.steps / 10).max(1),
         ..FitOptions::default()
     };
-    let summary = fit_measured(&mut learner, &train_examples, &held_out_examples, &fit_options, control)?;
+    let summary = fit_measured(&mut learner, documents, &held_out_examples, &fit_options, control)?;
     let held_out_loss = evaluate(&learner, &held_out_examples, fit_options.run_tokens)?;
-    let train_tokens: usize = train_examples.iter().map(|example| example.scored.len()).sum();
     let parameters = learner.into_parameters();
     let samples = if summary.finished { samples(&parameters, folder, options, seed)? } else { Vec::new() };
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
@@ -191,7 +190,7 @@ pub fn text(
         unigram_bits_per_character: unigram_bits(&training, &held_out),
         steps: summary.steps,
         tokens: summary.tokens,
-        epochs: summary.scored as f64 / train_tokens.max(1) as f64,
+        epochs: summary.epochs,
         losses: summary.losses.chunks((summary.steps / 100).max(1)).map(mean).collect(),
         held_out: summary.held_out.iter().map(along).collect(),
         samples,
