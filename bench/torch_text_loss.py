@@ -13,6 +13,8 @@ shape = json.load(open(f"{folder}/shape.json"))
 config, T, B, WINDOWS = shape["config"], shape["length"], shape["batch"], shape["windows"]
 V, D, eps, attention = config["vocabulary"], config["width"], config["norm_epsilon"], config["attention"]
 H, G, E = attention["heads"], attention["kv_heads"], attention["head_dim"]
+assert not attention["qk_norm"] and not attention["qkv_bias"] and "dimensions" not in attention["rope"]
+assert attention["rope"]["scaling"]["kind"] == "none" and config["channel"]["kind"] == "swiglu" and WINDOWS % B == 0
 interleaved = attention["rope"]["style"] == "interleaved"
 torch.set_num_threads(2)
 data = torch.from_numpy(np.fromfile(f"{folder}/tokens.bin", dtype="<u4").astype(np.int64))

@@ -68,7 +68,7 @@ fn main() -> Outcome<()> {
     let (rate, steps) = (number("rate", 1e-3) as f32, number("steps", 1000.0) as usize);
     let (seed, every) = (number("seed", 0.0) as u64, number("evaluate_every", 250.0) as usize);
     let activation = if settings["f32"] == true { Activation::F32 } else { Activation::Bf16 };
-    let windows = number("windows", 64.0) as usize;
+    let windows = number("windows", 64.0).max(1.0) as usize;
     let Task { parameters, tokens, length, batch } = task(&text, &settings, seed)?;
     let (training, held_out) = tokens.split_at(tokens.len() / 20 * 19);
     if held_out.len() <= windows + length || training.len() <= length + 1 {

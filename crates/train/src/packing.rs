@@ -100,7 +100,13 @@ impl<'a> Packing<'a> {
         }
         let bytes = |blocks: &[usize]| blocks.iter().sum::<usize>() as f64;
         let later = bytes(&self.bytes[block + 1..]) + bytes(&self.bytes) * (epochs - epoch - 1) as f64;
-        let per_byte = self.runs.len() as f64 / self.bytes[block].max(1) as f64;
+        // The last run of a block is rarely full; of a small block it may be the only one.
+        let last: usize = self
+            .runs
+            .last()
+            .map_or(0, |run| run.iter().map(|index| self.examples[*index].tokens.len()).sum());
+        let full = self.runs.len().saturating_sub(1) as f64 + last as f64 / self.most as f64;
+        let per_byte = full / self.bytes[block].max(1) as f64;
         self.runs.len() - run + (later * per_byte).ceil() as usize
     }
 

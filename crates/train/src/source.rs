@@ -13,8 +13,9 @@ pub enum Source<'a> {
 }
 
 /// Documents that become examples while a training runs. An epoch takes them in an order of its own, in blocks of
-/// about [`block`](Self::block) bytes; the examples of a block are shuffled among each other. Fewer bytes than that
-/// are one block, and come as if they had been tokenized beforehand.
+/// about [`block`](Self::block) bytes, each tokenized when the one before it is packed (the first before the first
+/// step); the examples of a block are shuffled among each other. Fewer bytes than that are one block, and come as if
+/// they had been tokenized beforehand.
 pub struct Documents<'a> {
     /// Bytes of every document.
     pub sizes: Vec<usize>,
@@ -26,7 +27,7 @@ pub struct Documents<'a> {
     pub block: usize,
 }
 
-/// Bytes of a block: a second of tokenizing, and some hundred steps of training.
+/// Bytes of a block: about a second of tokenizing, thousands of steps of training.
 const BLOCK: usize = 8 << 20;
 
 impl<'a> Documents<'a> {
@@ -39,26 +40,29 @@ impl<'a> Documents<'a> {
         Self { sizes, read, identity, block: BLOCK }
     }
 
-    /// The documents of every block of an epoch.
+    /// The documents of every block of an epoch; every epoch has as many blocks, of which one may be empty where a
+    /// document is longer than a block.
     pub(crate) fn blocks(&self, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..self.sizes.len()).collect();
-        let whole: usize = self.sizes.iter().sum();
-        if whole <= self.block {
+        let whole = self.bytes(&order);
+        let count = whole.div_ceil(self.block.max(1)).max(1);
+        if count == 1 {
             return vec![order];
         }
         Stream::new(seed, &format!("documents, epoch {epoch}")).shuffle(&mut order);
-        // Blocks of equal size: no short one at the end.
-        let size = whole.div_ceil(whole.div_ceil(self.block));
-        let (mut blocks, mut bytes) = (vec![Vec::new()], 0);
+        let (mut blocks, mut before) = (vec![Vec::new(); count], 0);
         for index in order {
-            if bytes >= size {
-                blocks.push(Vec::new());
-                bytes = 0;
-            }
-            bytes += self.sizes[index];
-            blocks.last_mut().expect("there is one from the beginning").push(index);
+            // Wide, since a corpus may be large: where in the epoch the document begins.
+            let block = (before as u128 * count as u128 / whole as u128) as usize;
+            blocks[block].push(index);
+            before += self.bytes(&[index]);
         }
         blocks
+    }
+
+    /// Bytes of some documents, one more for the end of each.
+    fn bytes(&self, documents: &[usize]) -> usize {
+        documents.iter().map(|index| self.sizes[*index] + 1).sum()
     }
 
     /// The examples of a block.
@@ -72,7 +76,7 @@ impl Source<'_> {
     pub(crate) fn bytes(&self, block: &[usize]) -> usize {
         match self {
             Self::Ready(_) => 1,
-            Self::Documents(documents) => block.iter().map(|index| documents.sizes[*index]).sum(),
+            Self::Documents(documents) => documents.bytes(block),
         }
     }
 
@@ -82,7 +86,8 @@ impl Source<'_> {
             Self::Ready(examples) => Example::hash(examples),
             Self::Documents(documents) => {
                 let first = documents.sizes.first().map_or_else(Vec::new, |_| (documents.read)(0));
-                ledger::short_hash(&[&documents.identity, &Example::hash(&first)])
+                let blocks = format!("{} {:?}", documents.block, documents.sizes);
+                ledger::short_hash(&[&documents.identity, &blocks, &Example::hash(&first)])
             }
         }
     }

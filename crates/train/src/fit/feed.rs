@@ -64,12 +64,12 @@ fn supply(
     loop {
         let runs = (0..micro_batches).map(|_| Batch::new(&packing.next_run())).collect();
         done += 1;
-        let steps = match steps {
+        let in_all = match steps {
             Steps::Known(steps) => steps,
             Steps::Epochs(epochs) => done + packing.runs_left(epochs as u64).div_ceil(micro_batches),
         };
         let (position, epochs) = (packing.position(), packing.epochs());
-        if sender.send(Supply { runs, position, epochs, steps }).is_err() {
+        if sender.send(Supply { runs, position, epochs, steps: in_all }).is_err() {
             return;
         }
     }

@@ -230,7 +230,7 @@ fn fit_all(
             summary.finished = summary.steps == steps;
             summary.tokens += runs.iter().map(|run| run.len() as u64).sum::<u64>();
             summary.scored += scored as u64;
-            summary.epochs = epochs;
+            summary.epochs = epochs as f32;
             summary.skipped += usize::from(report.skipped);
             summary.losses.push(report.loss);
             summary.gradient_norms.push(report.gradient_norm);
@@ -315,6 +315,7 @@ impl FitOptions {
     fn steps(&self, packing: &Packing<'_>) -> Steps {
         match self.extent {
             Extent::Steps(steps) => Steps::Known(steps),
+            Extent::Epochs(0) => Steps::Known(0),
             Extent::Epochs(epochs) => match packing.runs_in(epochs as u64) {
                 Some(runs) => Steps::Known(runs.div_ceil(self.micro_batches)),
                 None => Steps::Epochs(epochs),

@@ -15,7 +15,7 @@ pub struct Summary {
     pub scored: u64,
     /// How many times the examples were used.
     #[serde(default)]
-    pub epochs: f64,
+    pub epochs: f32,
     /// Steps left out because something was not finite or a gradient too large.
     pub skipped: usize,
     /// Loss of every step.

@@ -459,3 +459,24 @@ fn documents_are_tokenized_on_the_way_and_continue_exactly() {
         );
     }
 }
+
+#[test]
+fn documents_longer_than_a_block_change_nothing_about_resuming() {
+    let texts: Vec<Example> = [2, 60, 3, 2].map(|length| Example::whole(vec![1; length])).into();
+    let read = |index: usize| vec![texts[index].clone()];
+    let source = || Documents { block: 40, ..Documents::new(vec![2, 60, 3, 2], &read, String::new()) };
+    let options =
+        |folder: Option<&Path>| FitOptions { extent: Extent::Epochs(6), run_tokens: 8, ..options(folder) };
+    let mut whole = learner(1);
+    let expected = fit(&mut whole, source(), &options(None), &mut |_| true).unwrap();
+    assert!(expected.finished && expected.steps > 20);
+    for until in 1..expected.steps {
+        let folder = tempfile::tempdir().unwrap();
+        fit(&mut learner(1), source(), &options(Some(folder.path())), &mut |at| at.step < until).unwrap();
+        let mut second = learner(1);
+        let summary = fit(&mut second, source(), &options(Some(folder.path())), &mut |_| true).unwrap();
+        assert_eq!((summary, bits(&second)), (expected.clone(), bits(&whole)), "after {until}");
+    }
+    let none = FitOptions { extent: Extent::Epochs(0), ..options(None) };
+    assert_eq!(fit(&mut learner(1), source(), &none, &mut |_| true).unwrap().steps, 0);
+}

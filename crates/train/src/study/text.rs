@@ -190,7 +190,7 @@ pub fn text(
         unigram_bits_per_character: unigram_bits(&training, &held_out),
         steps: summary.steps,
         tokens: summary.tokens,
-        epochs: summary.epochs,
+        epochs: f64::from(summary.epochs),
         losses: summary.losses.chunks((summary.steps / 100).max(1)).map(mean).collect(),
         held_out: summary.held_out.iter().map(along).collect(),
         samples,
