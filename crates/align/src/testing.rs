@@ -37,7 +37,7 @@ impl LanguageModel for Scripted {
     }
 
     fn rolling_log_likelihood(&mut self, text: &str, _: usize) -> Result<RollingLogLikelihood, Error> {
-        Ok(RollingLogLikelihood { sum: -1.0, tokens: text.len() })
+        Ok(RollingLogLikelihood { sum: -1.0, tokens: text.len(), windows: vec![-1.0] })
     }
 
     fn generate(

@@ -7,7 +7,7 @@ use statistics::Interval;
 use crate::Error;
 
 /// How well a model predicts a text.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Perplexity {
     /// exp(nll).
     pub perplexity: f64,
@@ -17,9 +17,27 @@ pub struct Perplexity {
     pub nll: f64,
     /// Tokens in a window.
     pub window: usize,
-    /// 95 % interval of the perplexity over the windows, where the parts of the text could be told apart.
+    /// 95 % interval of the perplexity over the windows (Student's t on their mean log-likelihoods); none of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    /// Mean negative log-likelihood of a token in every window.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<f64>,
+}
+
+impl Perplexity {
+    /// How much larger this perplexity is than `before`, measured on the same windows: the share by which it grew,
+    /// and its 95 % interval over the windows, paired; none if the windows are not the same or only one.
+    pub fn growth(&self, before: &Self) -> (f64, Option<Interval>) {
+        let pairs = self.windows.iter().zip(&before.windows);
+        let differences: Vec<f64> = pairs.map(|(after, before)| after - before).collect();
+        let same = self.windows.len() == before.windows.len() && self.tokens == before.tokens;
+        let interval = statistics::mean_t(&differences, 0.95).ok().filter(|_| same).map(|estimate| {
+            let grown = |nats: f64| nats.exp() - 1.0;
+            Interval { low: grown(estimate.interval.low), high: grown(estimate.interval.high) }
+        });
+        (self.perplexity / before.perplexity - 1.0, interval)
+    }
 }
 
 /// Perplexity of `text` in consecutive windows of `window` tokens, the second half of each scored.
@@ -57,5 +75,34 @@ pub fn perplexity(model: &mut dyn LanguageModel, text: &str, window: usize) -> R
         )));
     }
     let nll = -rolled.sum / rolled.tokens as f64;
-    Ok(Perplexity { perplexity: nll.exp(), tokens: rolled.tokens, nll, window, interval: None })
+    let scored = rolled.tokens as f64 / rolled.windows.len().max(1) as f64;
+    let windows: Vec<f64> = rolled.windows.iter().map(|sum| -sum / scored).collect();
+    let interval = statistics::mean_t(&windows, 0.95).ok();
+    let interval = interval
+        .map(|estimate| Interval { low: estimate.interval.low.exp(), high: estimate.interval.high.exp() });
+    Ok(Perplexity { perplexity: nll.exp(), tokens: rolled.tokens, nll, window, interval, windows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(windows: &[f64]) -> Perplexity {
+        let nll = statistics::mean(windows);
+        let tokens = 7 * windows.len();
+        Perplexity { perplexity: nll.exp(), tokens, nll, window: 16, interval: None, windows: windows.into() }
+    }
+
+    #[test]
+    fn growth_is_paired_by_window() {
+        // Windows differ among each other far more than before and after do.
+        let before = of(&[1.0, 3.0, 2.0, 4.0]);
+        let (growth, interval) = of(&[1.02, 3.01, 2.02, 4.03]).growth(&before);
+        assert!((growth - (0.02_f64.exp() - 1.0)).abs() < 1e-12);
+        let interval = interval.unwrap();
+        // Student's t with three degrees of freedom: 0.02 ± 3.1824 · 0.008165 / 2.
+        assert!((interval.low.ln_1p() - 0.007008).abs() < 1e-5, "{interval:?}");
+        assert!((interval.high.ln_1p() - 0.032992).abs() < 1e-5, "{interval:?}");
+        assert!(before.growth(&of(&[1.0])).1.is_none() && of(&[1.0]).growth(&of(&[1.0])).1.is_none());
+    }
 }

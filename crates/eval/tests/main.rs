@@ -155,6 +155,9 @@ fn perplexity_of_a_uniform_model_is_its_vocabulary() {
     // Six windows of sixteen, seven tokens of each scored.
     assert_eq!((found.tokens, found.window), (42, 16));
     assert!((found.nll - 50.0_f64.ln()).abs() < 1e-12);
+    assert_eq!(found.windows.len(), 6);
+    let interval = found.interval.unwrap();
+    assert!((interval.low - 50.0).abs() < 1e-9 && (interval.high - 50.0).abs() < 1e-9);
 }
 
 #[test]

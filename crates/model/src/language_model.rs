@@ -95,12 +95,14 @@ pub struct LogLikelihood {
 }
 
 /// Log-likelihood of a whole text, by windows.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RollingLogLikelihood {
     /// Sum of the natural-log probabilities of the scored tokens.
     pub sum: f64,
     /// Number of scored tokens.
     pub tokens: usize,
+    /// The sum of every window, each over as many tokens.
+    pub windows: Vec<f64>,
 }
 
 /// A language model, seen from outside.

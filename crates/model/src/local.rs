@@ -271,7 +271,7 @@ impl LanguageModel for Local {
                 tokens.len()
             )));
         }
-        let mut result = RollingLogLikelihood { sum: 0.0, tokens: 0 };
+        let mut result = RollingLogLikelihood::default();
         for chunk in tokens.chunks_exact(window) {
             let mut chunk = chunk.to_vec();
             if let (Some(first), Some(beginning)) = (chunk.first_mut(), self.tokenizer.beginning()) {
@@ -280,14 +280,18 @@ impl LanguageModel for Local {
             let first = window / 2;
             self.reset();
             let mut targets = chunk[first + 1..].iter();
+            let mut sum = 0.0;
             let mut score = |row: &[f32]| {
                 if let Some(target) = targets.next() {
-                    result.sum += log_probability(row, *target);
+                    let log_probability = log_probability(row, *target);
+                    sum += log_probability;
+                    result.sum += log_probability;
                     result.tokens += 1;
                 }
             };
             score(&self.last(&chunk[..=first])?);
             self.rows(&chunk[first + 1..window - 1], &mut score)?;
+            result.windows.push(sum);
         }
         Ok(result)
     }

@@ -195,8 +195,10 @@ impl LanguageModel for Uniform {
 
     fn rolling_log_likelihood(&mut self, text: &str, window: usize) -> Result<RollingLogLikelihood, Error> {
         let words = text.split_whitespace().count();
-        let tokens = words / window * (window - window / 2 - 1);
-        Ok(RollingLogLikelihood { sum: -(tokens as f64) * 50.0_f64.ln(), tokens })
+        let (windows, scored) = (words / window, window - window / 2 - 1);
+        let nats = |tokens: usize| -(tokens as f64) * 50.0_f64.ln();
+        let tokens = windows * scored;
+        Ok(RollingLogLikelihood { sum: nats(tokens), tokens, windows: vec![nats(scored); windows] })
     }
 
     fn generate(
@@ -291,7 +293,7 @@ impl LanguageModel for Broken {
     }
 
     fn rolling_log_likelihood(&mut self, _: &str, _: usize) -> Result<RollingLogLikelihood, Error> {
-        Ok(RollingLogLikelihood { sum: f64::NAN, tokens: 10 })
+        Ok(RollingLogLikelihood { sum: f64::NAN, tokens: 10, windows: vec![f64::NAN] })
     }
 
     fn generate(

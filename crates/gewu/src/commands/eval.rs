@@ -136,7 +136,8 @@ fn perplexity(arguments: &Perplexity) -> Result<()> {
     if arguments.json {
         return print_json(&result);
     }
-    print_line(&format!("perplexity {:.4} over {} tokens", result.perplexity, result.tokens))
+    let interval = result.interval.map_or(String::new(), |i| format!(" [{:.2}, {:.2}]", i.low, i.high));
+    print_line(&format!("perplexity {:.4}{interval} over {} tokens", result.perplexity, result.tokens))
 }
 
 fn compare(arguments: &Compare) -> Result<()> {

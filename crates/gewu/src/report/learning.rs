@@ -128,6 +128,10 @@ pub(super) fn perplexity(value: &Value) -> Markup {
                 (both("Perplexity of a general text", "一般文本的困惑度")) ": "
                 (format!("{:.3} → {:.3} ({:+.2} %)", number(&value["before"]), number(&value["after"]),
                     100.0 * number(&value["change"])))
+                @if !value["interval"].is_null() {
+                    (format!(", {:+.1} … {:+.1} %", 100.0 * number(&value["interval"]["low"]),
+                        100.0 * number(&value["interval"]["high"])))
+                }
                 " · " (text(&value["text"])) ", " (number(&value["tokens"])) " " (both("tokens", "个词元"))
             }
         }

@@ -21,11 +21,13 @@ pub(super) fn text(path: &str) -> Result<String> {
 /// Perplexity before and after, for a stage's result.
 pub(super) fn change(path: &str, before: &Perplexity, after: &Perplexity) -> Value {
     let name = if path.is_empty() { "built-in" } else { path.rsplit(['/', '\\']).next().unwrap_or(path) };
+    let (change, interval) = after.growth(before);
     json!({
         "text": name,
         "tokens": after.tokens,
         "before": before.perplexity,
         "after": after.perplexity,
-        "change": after.perplexity / before.perplexity - 1.0,
+        "change": change,
+        "interval": interval,
     })
 }

@@ -104,6 +104,8 @@ fn windows_score_their_second_half() {
     }
     assert_eq!(rolled.tokens, count);
     assert!((rolled.sum - sum).abs() < 1e-2, "{} is not {sum}", rolled.sum);
+    assert_eq!(rolled.windows.len(), tokens.len() / window);
+    assert!((rolled.windows.iter().sum::<f64>() - rolled.sum).abs() < 1e-9);
     assert!(model.rolling_log_likelihood("too short", window).is_err());
 }
 
