@@ -19,7 +19,7 @@ pub(crate) fn bytes(total: u64, what: &str) -> ProgressBar {
 fn styled(total: u64, what: &str, template: &str) -> ProgressBar {
     let target = match is_interactive() {
         true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::term_like_with_hz(Box::new(Lines::every(MINUTE, |line| say(line))), 1),
+        false => ProgressDrawTarget::term_like_with_hz(Box::new(Lines::every(MINUTE, say)), 1),
     };
     let bar = ProgressBar::with_draw_target(Some(total), target);
     if let Ok(style) = ProgressStyle::with_template(template) {
