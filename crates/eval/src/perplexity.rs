@@ -32,12 +32,16 @@ impl Perplexity {
         let pairs = self.windows.iter().zip(&before.windows);
         let differences: Vec<f64> = pairs.map(|(after, before)| after - before).collect();
         let same = self.windows.len() == before.windows.len() && self.tokens == before.tokens;
-        let interval = statistics::mean_t(&differences, 0.95).ok().filter(|_| same).map(|estimate| {
-            let grown = |nats: f64| nats.exp() - 1.0;
-            Interval { low: grown(estimate.interval.low), high: grown(estimate.interval.high) }
-        });
+        let ratio = exponential_interval(&differences).filter(|_| same);
+        let interval = ratio.map(|ratio| Interval { low: ratio.low - 1.0, high: ratio.high - 1.0 });
         (self.perplexity / before.perplexity - 1.0, interval)
     }
+}
+
+/// The 95 % interval of exp(mean) of some values in nats; none of fewer than two.
+fn exponential_interval(nats: &[f64]) -> Option<Interval> {
+    let Interval { low, high } = statistics::mean_t(nats, 0.95).ok()?.interval;
+    Some(Interval { low: low.exp(), high: high.exp() })
 }
 
 /// Perplexity of `text` in consecutive windows of `window` tokens, the second half of each scored.
@@ -77,9 +81,7 @@ pub fn perplexity(model: &mut dyn LanguageModel, text: &str, window: usize) -> R
     let nll = -rolled.sum / rolled.tokens as f64;
     let scored = rolled.tokens as f64 / rolled.windows.len().max(1) as f64;
     let windows: Vec<f64> = rolled.windows.iter().map(|sum| -sum / scored).collect();
-    let interval = statistics::mean_t(&windows, 0.95).ok();
-    let interval = interval
-        .map(|estimate| Interval { low: estimate.interval.low.exp(), high: estimate.interval.high.exp() });
+    let interval = exponential_interval(&windows);
     Ok(Perplexity { perplexity: nll.exp(), tokens: rolled.tokens, nll, window, interval, windows })
 }
 

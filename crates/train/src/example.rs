@@ -33,7 +33,7 @@ impl Example {
     }
 
     /// A hash of what all of them hold, in order.
-    pub(crate) fn hash(examples: &[Self]) -> String {
+    pub fn hash(examples: &[Self]) -> String {
         let mut bytes = Vec::new();
         for example in examples {
             for number in [example.tokens.len(), example.scored.start, example.scored.end] {

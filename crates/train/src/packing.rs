@@ -320,4 +320,15 @@ mod tests {
         );
         assert!(windows(&[Example::whole(vec![1])], 8).is_empty());
     }
+
+    #[test]
+    fn an_example_longer_than_a_run_is_cut() {
+        let long = numbered(1, 9);
+        let source = Source::Ready(&long);
+        let mut packing = Packing::new(&source, 8, 0, Position::default()).unwrap();
+        assert_eq!(packing.runs_in(1), Some(2));
+        let runs: Vec<Example> = (0..2).flat_map(|_| packing.next_run()).collect();
+        assert_eq!(runs.iter().map(|example| example.scored.len()).sum::<usize>(), 8);
+        assert!(runs.iter().all(|example| example.tokens.len() <= 8));
+    }
 }

@@ -40,8 +40,8 @@ impl<'a> Documents<'a> {
         Self { sizes, read, identity, block: BLOCK }
     }
 
-    /// The documents of every block of an epoch; every epoch has as many blocks, of which one may be empty where a
-    /// document is longer than a block.
+    /// The documents of every block of an epoch; every epoch has as many blocks, some of them empty where a document
+    /// is longer than a block.
     pub(crate) fn blocks(&self, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..self.sizes.len()).collect();
         let whole = self.bytes(&order);

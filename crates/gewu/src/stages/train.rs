@@ -47,7 +47,7 @@ fn identity(items: &[(usize, Item)]) -> String {
         .iter()
         .map(|(_, item)| match item {
             Item::Document(text) => ledger::short_hash(&[text]),
-            Item::Conversation(example) => ledger::short_hash(&[&format!("{example:?}")]),
+            Item::Conversation(example) => Example::hash(std::slice::from_ref(example)),
         })
         .collect();
     ledger::short_hash(&texts.iter().map(String::as_str).collect::<Vec<_>>())
